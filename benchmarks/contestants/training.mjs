@@ -1,0 +1,29 @@
+// Times training steps (forward, backward, optimiser) on random images; the answer is one line of JSON.
+import { buildTrainingModels } from '../../dist/training/artifacts.js';
+import { resolveConfig } from '../../dist/training/options.js';
+import { TrainingStepper } from '../../dist/training/stepper.js';
+import { initialParameters } from '../../dist/graph/parameters.js';
+import { buildNetwork } from '../../dist/graph/networks/index.js';
+import { Random } from '../../dist/random.js';
+
+const { network, batchSize, noise, threads, steps } = JSON.parse(process.argv[2]);
+const shape = [3, 32, 32];
+const normalization = { mean: [0.4914, 0.4822, 0.4465], std: [0.2023, 0.1994, 0.201] };
+const graph = buildNetwork(network, { inputShape: shape, classes: 10, activation: { kind: 'qcfs', levels: 4, initialThreshold: 4 } });
+const config = resolveConfig({ network, noise, batchSize, data: '', out: '' });
+const stepper = await TrainingStepper.create(graph, config, normalization, buildTrainingModels(graph, config, normalization), { threads });
+const random = new Random(1);
+stepper.load(initialParameters(graph, random));
+const pixels = Uint8Array.from({ length: batchSize * 3072 }, () => random.integer(256));
+const labels = BigInt64Array.from({ length: batchSize }, () => BigInt(random.integer(10)));
+const sigma = Object.fromEntries(graph.nodes.filter(({ op }) => op === 'activation').map(({ name }) => [name, 0.1]));
+
+const milliseconds = [];
+const warmUp = 2;
+for (let step = 0; step < warmUp + steps; step++) {
+  const began = performance.now();
+  await stepper.steps([{ pixels, labels }], [{ epoch: 0, step, globalStep: step + 1, learningRate: 0.01, sigma, lastCheckpoint: 'none' }]);
+  if (step >= warmUp) milliseconds.push(performance.now() - began);
+}
+console.log(JSON.stringify({ milliseconds }));
+process.exit(0);

@@ -1,0 +1,112 @@
+// The spiking engine against ONNX Runtime on ResNet-18: see README.md.
+import { execFile } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Command, Option } from 'commander';
+import Table from 'cli-table3';
+import { SpikingSession, convert, evaluate, exportOnnx, openDataset, readCheckpoint, writeSpikingModel } from 'noisefloor';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const cache = join(here, '.cache');
+const require = createRequire(import.meta.url);
+const list = (text) => text.split(',').map(Number);
+const number = (text) => Number(text);
+
+const options = new Command('benchmark')
+  .requiredOption('--data <spec>', 'real images, such as cifar10:DIR')
+  .addOption(new Option('--checkpoint <dir>', 'a trained network').default(join(here, '..', 'models', 'cifar10-resnet18'), 'models/cifar10-resnet18'))
+  .addOption(new Option('--time-steps <n>', 'T').argParser(number).default(4))
+  .addOption(new Option('--batch-sizes <list>', 'images a call').argParser(list).default([1, 32], '1,32'))
+  .addOption(new Option('--threads <n>', 'on both sides').argParser(number).default(2))
+  .addOption(new Option('--rounds <n>', 'fresh processes a contestant').argParser(number).default(3))
+  .addOption(new Option('--seconds <n>', 'timed seconds a process').argParser(number).default(4))
+  .addOption(new Option('--images <n>', 'test images for accuracy').argParser(number).default(512))
+  .option('--out <file>', 'all measured times as JSON')
+  .parse()
+  .opts();
+
+const network = await readCheckpoint(options.checkpoint);
+await mkdir(cache, { recursive: true });
+const files = { spiking: join(cache, 'model.safetensors'), clipped: join(cache, 'clipped.onnx'), quantised: join(cache, 'quantised.onnx') };
+const { model } = convert(network);
+await writeSpikingModel(files.spiking, model);
+await writeFile(files.clipped, exportOnnx(network, { activations: 'clipped' }));
+await writeFile(files.quantised, exportOnnx(network));
+
+const ort = `ONNX Runtime ${require('onnxruntime-node/package.json').version} fp32`;
+const contestants = [
+  { name: `noisefloor, T=${options.timeSteps}`, script: 'noisefloor.mjs', model: files.spiking },
+  { name: `${ort}, clipped activations`, script: 'onnxruntime.mjs', model: files.clipped },
+  { name: `${ort}, quantised as trained`, script: 'onnxruntime.mjs', model: files.quantised },
+];
+const results = await race();
+printSpikes(await spikes());
+printTable(results);
+if (options.out) await writeFile(options.out, JSON.stringify({ machine: machine(), options, results }, null, 2));
+
+async function race() {
+  const results = [];
+  for (const batchSize of options.batchSizes) {
+    const entries = contestants.map(({ name }) => ({ name, batchSize, milliseconds: [] }));
+    for (let round = 0; round < options.rounds; round++) {
+      for (const [i, contestant] of contestants.entries()) {
+        console.error(`batch ${batchSize}, round ${round + 1} of ${options.rounds}: ${contestant.name}`);
+        const answer = await runContestant(contestant, batchSize);
+        entries[i].milliseconds.push(...answer.milliseconds.map((ms) => ms / batchSize));
+        Object.assign(entries[i], { top1: answer.top1, about: answer.about });
+      }
+    }
+    results.push(...entries);
+  }
+  return results;
+}
+
+async function runContestant({ script, model: path }, batchSize) {
+  const { data, images, threads, timeSteps, seconds } = options;
+  const job = { model: path, data, images, batchSize, threads, timeSteps, seconds };
+  const { stdout } = await promisify(execFile)(process.execPath, [join(here, 'contestants', script), JSON.stringify(job)], { maxBuffer: 2 ** 26 });
+  return JSON.parse(stdout);
+}
+
+async function spikes() {
+  const session = await SpikingSession.create(model, { threads: options.threads });
+  const data = await openDataset(options.data);
+  const evaluation = await evaluate(session, data, { timeSteps: [options.timeSteps], limit: options.images });
+  await session.dispose();
+  return evaluation;
+}
+
+function machine() {
+  const { model: cpu } = os.cpus()[0];
+  return { cpu, cores: os.availableParallelism(), os: `${os.type()} ${os.release()}`, node: process.version };
+}
+
+function printSpikes({ layers, spikesPerNeuron }) {
+  console.log(`\nT*d, mean spikes of a neuron in one inference: ${spikesPerNeuron[0].toFixed(3)}`);
+  const perLayer = layers.filter((layer) => layer.spikesPerNeuron).map((layer) => `${layer.name} ${layer.spikesPerNeuron[0].toFixed(2)}`);
+  console.log(perLayer.join(', '));
+}
+
+function printTable(entries) {
+  const { cpu, cores, node } = machine();
+  console.log(`\n${cpu}, ${cores} cores; Node ${node}; ${options.threads} threads; ${entries[0].about}; accuracy on ${options.images} test images\n`);
+  const table = new Table({ head: ['batch', 'contestant', 'ms/image', 'fastest', 'images/s', 'top-1', 'times noisefloor'], style: { head: [], border: [] } });
+  for (const batchSize of options.batchSizes) {
+    const rows = entries.filter((entry) => entry.batchSize === batchSize);
+    const ours = median(rows[0].milliseconds);
+    for (const { name, milliseconds, top1 } of rows) {
+      const typical = median(milliseconds);
+      table.push([batchSize, name, typical.toFixed(3), Math.min(...milliseconds).toFixed(3), (1000 / typical).toFixed(0), `${(100 * top1).toFixed(1)} %`, (typical / ours).toFixed(2)]);
+    }
+  }
+  console.log(table.toString());
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}

@@ -1,0 +1,56 @@
+// One training step of noisefloor in ONNX Runtime against PyTorch's eager step of the same quantised network, on the
+// CPU, the two taking turns: see README.md.
+import { execFile } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import os from 'node:os';
+import Table from 'cli-table3';
+import { Command, Option } from 'commander';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const number = (text) => Number(text);
+const options = new Command('training')
+  .addOption(new Option('--python <path>', 'a Python with benchmarks/peers/requirements.txt installed').default('python3'))
+  .addOption(new Option('--threads <n>', 'on both sides').argParser(number).default(2))
+  .addOption(new Option('--steps <n>', 'timed steps a round').argParser(number).default(5))
+  .addOption(new Option('--rounds <n>', 'rounds').argParser(number).default(3))
+  .parse()
+  .opts();
+
+const run = promisify(execFile);
+const cases = [
+  { network: 'resnet20', batchSize: 128 },
+  { network: 'resnet18', batchSize: 64 },
+];
+
+const table = new Table({ head: ['network', 'batch', 'noisefloor ms', 'noise off', 'PyTorch ms', 'speed against PyTorch'], style: { head: [], border: [] } });
+for (const { network, batchSize } of cases) {
+  const times = { nq: [], none: [], torch: [] };
+  for (let round = 0; round < options.rounds; round++) {
+    console.error(`${network}, round ${round + 1} of ${options.rounds}`);
+    for (const noise of ['nq', 'none']) times[noise].push(...(await ours(network, batchSize, noise)));
+    times.torch.push(await pytorch(network, batchSize));
+  }
+  const [nq, none, torch] = [times.nq, times.none, times.torch].map(median);
+  table.push([network, batchSize, nq.toFixed(0), none.toFixed(0), torch.toFixed(0), `${(torch / nq).toFixed(2)}x`]);
+}
+console.log(`${os.cpus()[0].model}, ${options.threads} threads, Node ${process.version}; qcfs, L = 4; ours with the noise of nq, and without`);
+console.log(table.toString());
+
+async function ours(network, batchSize, noise) {
+  const job = JSON.stringify({ network, batchSize, noise, threads: options.threads, steps: options.steps });
+  const { stdout } = await run(process.execPath, [join(here, 'contestants', 'training.mjs'), job]);
+  return JSON.parse(stdout).milliseconds;
+}
+
+async function pytorch(network, batchSize) {
+  const args = ['--network', network, '--batch-size', batchSize, '--threads', options.threads, '--steps', options.steps].map(String);
+  const { stdout } = await run(options.python, [join(here, 'peers', 'torch_training_step.py'), ...args]);
+  return JSON.parse(stdout).medianMs;
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}

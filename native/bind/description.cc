@@ -1,0 +1,105 @@
+#include "description.h"
+
+#include "arguments.h"
+
+namespace noisefloor::bind {
+namespace {
+
+/// `count` integers of a list.
+std::vector<int32_t> integers(Napi::Value value, uint32_t count, const std::string& path) {
+  const Napi::Array array = arrayArgument(value, path);
+  if (array.Length() != count) {
+    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected " + std::to_string(count) + " integers for " + path);
+  }
+  std::vector<int32_t> result;
+  for (uint32_t i = 0; i < count; ++i) result.push_back(int32Argument(array.Get(i), path));
+  return result;
+}
+
+Pair readPair(Napi::Value value, const std::string& path) {
+  const std::vector<int32_t> v = integers(value, 2, path);
+  return {v[0], v[1]};
+}
+
+Shape readShape(Napi::Value value, const std::string& path) {
+  const std::vector<int32_t> v = integers(value, 3, path);
+  return {v[0], v[1], v[2]};
+}
+
+template <typename T>
+std::vector<T> copied(Napi::TypedArray array) {
+  const auto typed = array.As<Napi::TypedArrayOf<T>>();
+  return std::vector<T>(typed.Data(), typed.Data() + typed.ElementLength());
+}
+
+std::vector<int32_t> readInt32s(Napi::Value value, const std::string& path) {
+  return copied<int32_t>(typedArrayArgument(value, napi_int32_array, "Int32Array", path));
+}
+
+Weights readWeights(Napi::Value value, const std::string& path) {
+  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int16_array) {
+    return copied<int16_t>(value.As<Napi::TypedArray>());
+  }
+  return copied<int8_t>(typedArrayArgument(value, napi_int8_array, "Int8Array or Int16Array", path));
+}
+
+SynapseDescription readSynapse(Napi::Value value, const std::string& path) {
+  const Napi::Object object = objectArgument(value, path);
+  SynapseDescription s;
+  const std::string kind = stringArgument(object.Get("kind"), path + ".kind");
+  if (kind != "conv2d" && kind != "identity") {
+    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected conv2d or identity for " + path + ".kind");
+  }
+  s.convolution = kind == "conv2d";
+  s.source = int32Argument(object.Get("source"), path + ".source");
+  s.poolKernel = readPair(object.Get("poolKernel"), path + ".poolKernel");
+  s.poolStride = readPair(object.Get("poolStride"), path + ".poolStride");
+  s.stride = readPair(object.Get("stride"), path + ".stride");
+  s.multiplier = readInt32s(object.Get("multiplier"), path + ".multiplier");
+  s.shift = int32Argument(object.Get("shift"), path + ".shift");
+  if (!s.convolution) return s;
+  s.kernel = readPair(object.Get("kernel"), path + ".kernel");
+  const std::vector<int32_t> padding = integers(object.Get("padding"), 4, path + ".padding");
+  s.padding = {padding[0], padding[1], padding[2], padding[3]};
+  s.groups = int32Argument(object.Get("groups"), path + ".groups");
+  s.weight = readWeights(object.Get("weight"), path + ".weight");
+  return s;
+}
+
+LayerDescription readLayer(Napi::Value value, const std::string& path) {
+  const Napi::Object object = objectArgument(value, path);
+  LayerDescription layer;
+  layer.name = stringArgument(object.Get("name"), path + ".name");
+  const std::string kind = stringArgument(object.Get("kind"), path + ".kind");
+  if (kind != "spiking" && kind != "readout") {
+    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected spiking or readout for " + path + ".kind");
+  }
+  layer.spiking = kind == "spiking";
+  layer.shape = readShape(object.Get("shape"), path + ".shape");
+  layer.bias = readInt32s(object.Get("bias"), path + ".bias");
+  if (layer.spiking) {
+    layer.threshold = readInt32s(object.Get("threshold"), path + ".threshold");
+    layer.initialPotential = readInt32s(object.Get("initialPotential"), path + ".initialPotential");
+  }
+  const Napi::Array synapses = arrayArgument(object.Get("synapses"), path + ".synapses");
+  for (uint32_t i = 0; i < synapses.Length(); ++i) {
+    layer.synapses.push_back(readSynapse(synapses.Get(i), path + ".synapses[" + std::to_string(i) + "]"));
+  }
+  return layer;
+}
+
+}  // namespace
+
+ModelDescription readDescription(Napi::Value value) {
+  const Napi::Object object = objectArgument(value, "model");
+  ModelDescription model;
+  model.input = readShape(object.Get("inputShape"), "model.inputShape");
+  model.inputScale = static_cast<float>(numberArgument(object.Get("inputScale"), "model.inputScale"));
+  const Napi::Array layers = arrayArgument(object.Get("layers"), "model.layers");
+  for (uint32_t i = 0; i < layers.Length(); ++i) {
+    model.layers.push_back(readLayer(layers.Get(i), "model.layers[" + std::to_string(i) + "]"));
+  }
+  return model;
+}
+
+}  // namespace noisefloor::bind

@@ -1,0 +1,114 @@
+#pragma once
+#include <napi.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../engine/engine.h"
+#include "../engine/error.h"
+
+namespace noisefloor::bind {
+
+/// Something the session's own thread does for a promise. Made and settled on the JavaScript thread, executed on the
+/// session's thread in between.
+class Job {
+ public:
+  explicit Job(Napi::Env env) : deferred_(Napi::Promise::Deferred::New(env)) {}
+  virtual ~Job() = default;
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+  virtual bool last() const { return false; }
+
+  /// Session's thread: does the work and keeps what it threw.
+  void execute(std::unique_ptr<Engine>& engine);
+  void fail(ErrorCode code, const std::string& message);
+  /// JavaScript thread.
+  void settle(Napi::Env env);
+
+  std::atomic<bool> cancelled{false};
+
+ protected:
+  virtual void work(std::unique_ptr<Engine>& engine) = 0;
+  virtual Napi::Value value(Napi::Env env) { return env.Undefined(); }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  bool failed_ = false;
+  ErrorCode code_ = ErrorCode::engine;
+  std::string message_;
+};
+
+class BuildJob : public Job {
+ public:
+  BuildJob(Napi::Env env, ModelDescription model, Isa isa, unsigned threads)
+      : Job(env), model_(std::move(model)), isa_(isa), threads_(threads) {}
+
+ protected:
+  void work(std::unique_ptr<Engine>& engine) override;
+
+ private:
+  ModelDescription model_;
+  Isa isa_;
+  unsigned threads_;
+};
+
+class RunJob : public Job {
+ public:
+  RunJob(Napi::Env env, std::vector<float> images, const RunOptions& options)
+      : Job(env), images_(std::move(images)), options_(options) {}
+
+ protected:
+  void work(std::unique_ptr<Engine>& engine) override;
+  Napi::Value value(Napi::Env env) override;
+
+ private:
+  std::vector<float> images_;
+  RunOptions options_;
+  RunResult result_;
+};
+
+/// Frees the engine and ends the session's thread.
+class DisposeJob : public Job {
+ public:
+  using Job::Job;
+  bool last() const override { return true; }
+
+ protected:
+  void work(std::unique_ptr<Engine>& engine) override { engine.reset(); }
+};
+
+/// The session's thread: executes jobs in order and hands each to `done`. Compute never runs on libuv's pool.
+class JobThread {
+ public:
+  using Done = void (*)(void* context, Job* job);
+
+  JobThread(Done done, void* context) : done_(done), context_(context), thread_([this] { main(); }) {}
+  ~JobThread() { join(); }
+
+  void push(Job* job);
+  /// True if the job had not begun: it never will.
+  bool remove(Job* job);
+  /// Ends the thread after the job in progress; jobs still queued are deleted. Callers cancel them first.
+  void join();
+
+ private:
+  void main();
+  Job* next();
+
+  Done done_;
+  void* context_;
+  std::unique_ptr<Engine> engine_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Job*> queue_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace noisefloor::bind

@@ -1,0 +1,11 @@
+#pragma once
+#include <napi.h>
+
+#include "../engine/engine.h"
+
+namespace noisefloor::bind {
+
+/// NativeResult of src/native.ts.
+Napi::Value toJavaScript(Napi::Env env, const RunResult& result, const RunOptions& options);
+
+}  // namespace noisefloor::bind

@@ -1,0 +1,147 @@
+#include "accumulate.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace noisefloor {
+namespace {
+
+/// The channels of a block that exist.
+struct ChannelRange {
+  size_t begin;
+  size_t end;
+};
+
+ChannelRange blockChannels(const Layer& layer, uint32_t block) {
+  const size_t begin = static_cast<size_t>(block) * layer.width;
+  return {begin, std::min(begin + layer.width, static_cast<size_t>(layer.shape.channels))};
+}
+
+inline void addWrapping(int32_t& sum, int32_t value) {
+  sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(value));
+}
+
+/// Adds value * weights of one input to the channels of its group that are in `range`; acc starts at range.begin.
+inline void addGroupRow(const Synapse& synapse, size_t outPerGroup, size_t group, size_t row, int32_t value,
+                        const ChannelRange& range, int32_t* acc) {
+  const int16_t* weights = synapse.groupRows.data() + row * outPerGroup;
+  const size_t first = group * outPerGroup;
+  const size_t begin = std::max(first, range.begin);
+  const size_t end = std::min(first + outPerGroup, range.end);
+  for (size_t c = begin; c < end; ++c) addWrapping(acc[c - range.begin], weights[c - first] * value);
+}
+
+const int16_t* pixelAt(const Chunk& chunk, const Position& at, int32_t y, int32_t x) {
+  const Shape& shape = chunk.plan->input;
+  return chunk.input + at.in(shape, y, x) * static_cast<size_t>(shape.channels);
+}
+
+}  // namespace
+
+void accumulateIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                        uint32_t block, int32_t* acc) {
+  const uint32_t width = layer.wordsOf(block);
+  std::memset(acc, 0, sizeof(int32_t) * chunk.steps * width);
+  const Layer& source = chunk.sourceOf(synapse);
+  // Equal channels mean equal blocks, so the layer's block is the source's.
+  const uint8_t* words = chunk.storeOf(source).words.data() + static_cast<size_t>(block) * layer.width * chunk.word.bytes;
+  const size_t stride = chunk.wordStride(source);
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t, int32_t, int32_t y, int32_t x, int32_t) {
+    chunk.word.identity(words + at.in(source.shape, y, x) * stride, chunk.steps, width, acc);
+  });
+}
+
+void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                       uint32_t block, int32_t* acc) {
+  std::memset(acc, 0, sizeof(int32_t) * chunk.steps * layer.width);
+  const Layer& source = chunk.sourceOf(synapse);
+  const SpikeStore& store = chunk.storeOf(source);
+  const size_t channels = static_cast<size_t>(source.shape.channels);
+  const size_t inPerGroup = channels / static_cast<size_t>(synapse.groups);
+  const size_t outPerGroup = static_cast<size_t>(layer.shape.channels / synapse.groups);
+  const ChannelRange range = blockChannels(layer, block);
+  const size_t firstIn = range.begin / outPerGroup * inPerGroup;
+  const size_t lastIn = (range.end - 1) / outPerGroup * inPerGroup + inPerGroup;
+  const auto addPosition = [&](int32_t tap, int32_t y, int32_t x) {
+    const uint32_t* starts = chunk.startsOf(source, at.image, y, x);
+    const size_t origin = static_cast<size_t>(x) * source.channelStride();
+    for (uint32_t t = 0; t < chunk.steps; ++t, starts += source.shape.width + 1) {
+      const uint32_t* end = store.indices.data() + starts[1];
+      const uint32_t* i = std::lower_bound(store.indices.data() + starts[0], end, origin + firstIn);
+      for (; i < end && *i < origin + lastIn; ++i) {
+        const size_t c = *i - origin;
+        addGroupRow(synapse, outPerGroup, c / inPerGroup, static_cast<size_t>(tap) * channels + c, 1, range,
+                    acc + static_cast<size_t>(t) * layer.width);
+      }
+    }
+  };
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
+    for (int32_t k = 0; k < count; ++k) addPosition(tap + k, y, x + k);
+  });
+}
+
+void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                     uint32_t block, Buffer<int16_t>& patch, int32_t* acc) {
+  const size_t channels = static_cast<size_t>(chunk.plan->input.channels);
+  const size_t window = static_cast<size_t>(synapse.geometry.poolSize());
+  patch.reserve(static_cast<size_t>(synapse.pairs) * 2);
+  std::memset(patch.data(), 0, sizeof(int16_t) * synapse.pairs * 2);
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t element, int32_t y, int32_t x, int32_t count) {
+    const size_t slot = static_cast<size_t>(tap) * window + static_cast<size_t>(element);
+    std::memcpy(patch.data() + slot * channels, pixelAt(chunk, at, y, x),
+                sizeof(int16_t) * channels * static_cast<size_t>(count));
+  });
+  const size_t blockSize = static_cast<size_t>(synapse.pairs) * layer.width * 2;
+  chunk.kernels->dense_i16(patch.data(), synapse.pairs, synapse.matrix.data() + block * blockSize, layer.width, acc);
+}
+
+void accumulateDenseGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                            uint32_t block, int32_t* acc) {
+  std::memset(acc, 0, sizeof(int32_t) * layer.width);
+  const size_t channels = static_cast<size_t>(chunk.plan->input.channels);
+  const size_t inPerGroup = channels / static_cast<size_t>(synapse.groups);
+  const size_t outPerGroup = static_cast<size_t>(layer.shape.channels / synapse.groups);
+  const ChannelRange range = blockChannels(layer, block);
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
+    const int16_t* pixel = pixelAt(chunk, at, y, x);
+    const size_t row = static_cast<size_t>(tap) * channels;
+    for (size_t i = 0; i < channels * static_cast<size_t>(count); ++i) {
+      addGroupRow(synapse, outPerGroup, i % channels / inPerGroup, row + i, pixel[i], range, acc);
+    }
+  });
+}
+
+void accumulateDenseIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                             uint32_t block, int32_t* acc) {
+  std::memset(acc, 0, sizeof(int32_t) * layer.width);
+  const ChannelRange range = blockChannels(layer, block);
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t, int32_t, int32_t y, int32_t x, int32_t) {
+    const int16_t* pixel = pixelAt(chunk, at, y, x);
+    for (size_t c = range.begin; c < range.end; ++c) addWrapping(acc[c - range.begin], pixel[c]);
+  });
+}
+
+void countOperations(const Chunk& chunk, const Synapse& synapse, const Position& at, uint64_t* operations) {
+  const Shape& shape = chunk.plan->sourceShape(synapse);
+  const size_t channels = static_cast<size_t>(shape.channels);
+  const auto countPosition = [&](int32_t tap, int32_t y, int32_t x) {
+    const uint32_t* nonZero = synapse.nonZero.data() + static_cast<size_t>(tap) * channels;
+    if (synapse.analog()) {
+      const int16_t* pixel = pixelAt(chunk, at, y, x);
+      for (size_t c = 0; c < channels; ++c) operations[0] += pixel[c] != 0 ? nonZero[c] : 0;
+      return;
+    }
+    const Layer& source = chunk.sourceOf(synapse);
+    const uint32_t* indices = chunk.storeOf(source).indices.data();
+    const uint32_t* starts = chunk.startsOf(source, at.image, y, x);
+    const size_t origin = static_cast<size_t>(x) * source.channelStride();
+    for (uint32_t t = 0; t < chunk.steps; ++t, starts += shape.width + 1) {
+      for (uint32_t i = starts[0]; i < starts[1]; ++i) operations[t] += nonZero[indices[i] - origin];
+    }
+  };
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
+    for (int32_t k = 0; k < count; ++k) countPosition(tap + k, y, x + k);
+  });
+}
+
+}  // namespace noisefloor

@@ -1,0 +1,26 @@
+#pragma once
+#include "chunk.h"
+
+namespace noisefloor {
+
+// What a synapse sums up at one output position, for one block of output channels: acc of src/snn/model.ts.
+// The gather method is not here: its lists are made once for all blocks, see layer_pass.cc.
+
+/// Spiking sources: acc [steps][width], overwritten; of an identity [steps][words of the block].
+void accumulateIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                        uint32_t block, int32_t* acc);
+void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                       uint32_t block, int32_t* acc);
+
+/// Analog input: acc [width], overwritten. `patch` is scratch memory.
+void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                     uint32_t block, Buffer<int16_t>& patch, int32_t* acc);
+void accumulateDenseGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                            uint32_t block, int32_t* acc);
+void accumulateDenseIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+                             uint32_t block, int32_t* acc);
+
+/// Adds what one output position costs: operations [steps], or [1] for the analog input; see src/snn/run.ts.
+void countOperations(const Chunk& chunk, const Synapse& synapse, const Position& at, uint64_t* operations);
+
+}  // namespace noisefloor

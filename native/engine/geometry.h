@@ -1,0 +1,56 @@
+#pragma once
+#include "description.h"
+
+namespace noisefloor {
+
+/// Words, and weight rows, of a position: its channels, rounded up to what the kernels take at a time.
+inline uint32_t roundedChannels(int32_t channels) { return (static_cast<uint32_t>(channels) + 15) & ~15U; }
+
+/// Which positions of its source an output position of a synapse sees.
+struct Geometry {
+  Shape source;
+  Pair poolKernel;
+  Pair poolStride;
+  Pair stride;
+  Pair kernel;  ///< 1x1 for an identity
+  Padding padding;
+  int32_t pooledHeight = 0;
+  int32_t pooledWidth = 0;
+
+  int32_t taps() const { return kernel.y * kernel.x; }
+  int32_t poolSize() const { return poolKernel.y * poolKernel.x; }
+
+  /// Calls visit(tap, window, y, x, count) for every run of source positions (y, x) to (y, x + count - 1) that output
+  /// (oy, ox) sees through kernel taps `tap`, tap + 1 and so on, and element `window` of the pool's window. Runs are
+  /// longer than 1 only without a pool. Padding is passed over.
+  template <typename Visit>
+  void forEachRun(int32_t oy, int32_t ox, const Visit& visit) const {
+    const int32_t left = ox * stride.x - padding.left;
+    const int32_t kxBegin = left < 0 ? -left : 0;
+    const int32_t kxEnd = pooledWidth - left < kernel.x ? pooledWidth - left : kernel.x;
+    for (int32_t ky = 0; ky < kernel.y; ++ky) {
+      const int32_t y = oy * stride.y - padding.top + ky;
+      if (y < 0 || y >= pooledHeight || kxBegin >= kxEnd) continue;
+      if (!pools()) {
+        visit(ky * kernel.x + kxBegin, 0, y, left + kxBegin, kxEnd - kxBegin);
+        continue;
+      }
+      for (int32_t kx = kxBegin; kx < kxEnd; ++kx) {
+        forEachInWindow(ky * kernel.x + kx, y * poolStride.y, (left + kx) * poolStride.x, visit);
+      }
+    }
+  }
+
+ private:
+  bool pools() const { return poolSize() != 1 || poolStride.y != 1 || poolStride.x != 1; }
+
+  template <typename Visit>
+  void forEachInWindow(int32_t tap, int32_t y, int32_t x, const Visit& visit) const {
+    int32_t window = 0;
+    for (int32_t py = 0; py < poolKernel.y; ++py) {
+      for (int32_t px = 0; px < poolKernel.x; ++px) visit(tap, window++, y + py, x + px, 1);
+    }
+  }
+};
+
+}  // namespace noisefloor

@@ -1,0 +1,88 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "chunk.h"
+
+namespace noisefloor {
+
+/// What one worker needs for itself. Grows when a layer asks for more, then stays.
+struct Scratch {
+  Buffer<uint32_t> offsets;         ///< weight rows of some positions: position after position, synapse, step
+  std::vector<uint32_t> counts;     ///< [position][gather synapse][steps]
+  std::vector<Segment> segments;
+  std::vector<size_t> segmentEnds;  ///< by gather synapse
+  Buffer<int32_t> acc;              ///< [synapse][steps][width]
+  Buffer<int16_t> patch;
+  std::vector<Term> terms;
+  std::vector<uint64_t> operations;  ///< [synapse][steps], with statistics
+  std::vector<uint64_t> spikes;      ///< [steps], with statistics
+};
+
+/// Where a layer's results go, besides its spike store.
+struct LayerOutput {
+  int32_t* potentials = nullptr;  ///< read-out: of the first image of the chunk at step 0, [steps][total images][classes]
+  size_t totalImages = 0;
+  uint8_t* counts = nullptr;  ///< spiking, if asked: of the first image of the chunk, [image][C][H][W]
+  bool statistics = false;
+};
+
+/// One layer over one chunk: the rows of positions of all images are cut into tiles, and where there are too few tiles for
+/// the threads, the channel blocks of a tile into groups. An item is one group of one tile.
+class LayerPass {
+ public:
+  LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& output, unsigned threads);
+
+  size_t items() const { return tiles_ * groups_; }
+
+  /// Clears the worker's sums and makes its scratch memory large enough.
+  void prepare(Scratch& scratch) const;
+  void run(size_t item, Scratch& scratch);
+
+  /// Bytes of spike storage a chunk of `images` needs for this layer, in the worst case: every neuron at every step.
+  static size_t storeBytes(const Layer& layer, uint32_t steps, size_t images);
+  static void reserveStore(const Layer& layer, uint32_t steps, size_t images, SpikeStore& store);
+
+ private:
+  struct Tile {
+    size_t firstRow;
+    size_t endRow;
+    size_t begin;  ///< positions
+    size_t end;
+  };
+
+  struct StoreSize {
+    size_t words;  ///< bytes
+    size_t starts;
+    size_t indices;
+  };
+  static StoreSize storeSize(const Layer& layer, uint32_t steps, size_t images);
+
+  Tile tile(size_t index) const;
+  size_t listRows(size_t first, size_t end, Scratch& scratch) const;
+  size_t collectSegments(const Position& at, Scratch& scratch) const;
+  void runBlock(size_t index, const Position& at, uint32_t block, const uint32_t*& offsets, const uint32_t*& counts,
+                Scratch& scratch);
+  void gather(const Synapse& synapse, uint32_t block, const uint32_t*& offsets, const uint32_t*& counts,
+              int32_t* acc) const;
+  void fire(size_t index, uint32_t block, const Scratch& scratch);
+  void readOut(size_t index, uint32_t block, const Scratch& scratch);
+  void finishTile(size_t index, Scratch& scratch);
+  void listSpikes(size_t index, Scratch& scratch);
+  void countSpikes(size_t index) const;
+
+  const Chunk& chunk_;
+  const Layer& layer_;
+  LayerOutput output_;
+  size_t rowWidth_;
+  size_t rows_;
+  size_t tileRows_;
+  size_t tiles_;
+  size_t groups_;
+  size_t gathers_;
+  std::unique_ptr<std::atomic<size_t>[]> groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
+};
+
+}  // namespace noisefloor

@@ -1,0 +1,119 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "pack.h"
+#include "validate.h"
+
+namespace noisefloor {
+namespace {
+
+/// Wide blocks walk a list once for more channels; the width that pads least wins, then the widest.
+uint32_t blockWidth(int32_t channels) {
+  const uint32_t c = static_cast<uint32_t>(channels);
+  if (c <= 32) return 32;
+  if (c <= 64) return 64;
+  const auto padded = [c](uint32_t width) { return (c + width - 1) / width * width; };
+  return padded(64) < padded(128) ? 64 : 128;
+}
+
+Geometry makeGeometry(const SynapseDescription& s, const Shape& source) {
+  Geometry g;
+  g.source = source;
+  g.poolKernel = s.poolKernel;
+  g.poolStride = s.poolStride;
+  g.stride = s.stride;
+  if (s.convolution) {
+    g.kernel = s.kernel;
+    g.padding = s.padding;
+  }
+  g.pooledHeight = (source.height - s.poolKernel.y) / s.poolStride.y + 1;
+  g.pooledWidth = (source.width - s.poolKernel.x) / s.poolStride.x + 1;
+  return g;
+}
+
+Method methodOf(const SynapseDescription& s) {
+  const bool analog = s.source == inputSource;
+  if (!s.convolution) return analog ? Method::denseIdentity : Method::identity;
+  if (s.groups > 1) return analog ? Method::denseGrouped : Method::grouped;
+  return analog ? Method::dense : Method::gather;
+}
+
+std::vector<int32_t> padded(const std::vector<int32_t>& values, const Layer& layer, int32_t filler) {
+  std::vector<int32_t> result = values;
+  result.resize(layer.paddedChannels(), filler);
+  return result;
+}
+
+Synapse makeSynapse(const SynapseDescription& s, const Shape& source, const Layer& layer) {
+  Synapse synapse;
+  synapse.method = methodOf(s);
+  synapse.source = s.source;
+  synapse.groups = s.convolution ? s.groups : 1;
+  synapse.geometry = makeGeometry(s, source);
+  synapse.multiplier = padded(s.multiplier, layer, 1);
+  synapse.shift = s.shift;
+  synapse.half = s.shift > 0 ? 1 << (s.shift - 1) : 0;
+  packWeights(s, layer, synapse);
+  return synapse;
+}
+
+Layer makeLayer(const LayerDescription& description, const Plan& plan) {
+  Layer layer;
+  layer.name = description.name;
+  layer.spiking = description.spiking;
+  layer.shape = description.shape;
+  layer.width = blockWidth(description.shape.channels);
+  layer.blocks = (static_cast<uint32_t>(description.shape.channels) + layer.width - 1) / layer.width;
+  layer.bias = padded(description.bias, layer, 0);
+  if (layer.spiking) {
+    layer.threshold = padded(description.threshold, layer, std::numeric_limits<int32_t>::max());
+    layer.initialPotential = padded(description.initialPotential, layer, 0);
+  }
+  for (const SynapseDescription& s : description.synapses) {
+    const Shape& source = s.source == inputSource ? plan.input : plan.layers[static_cast<size_t>(s.source)].shape;
+    layer.synapses.push_back(makeSynapse(s, source, layer));
+  }
+  return layer;
+}
+
+/// Spike stores are reused once the last reader of a layer has run.
+void assignSlots(Plan& plan) {
+  std::vector<size_t> lastReader(plan.layers.size());
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    lastReader[i] = std::max(lastReader[i], i);
+    for (const Synapse& s : plan.layers[i].synapses) {
+      if (s.analog()) continue;
+      lastReader[static_cast<size_t>(s.source)] = i;
+      if (s.method != Method::identity) plan.layers[static_cast<size_t>(s.source)].listed = true;
+    }
+  }
+  std::vector<size_t> freeAfter;  // by slot: the layer after which it is free
+  for (size_t i = 0; i + 1 < plan.layers.size(); ++i) {
+    size_t slot = 0;
+    while (slot < freeAfter.size() && freeAfter[slot] >= i) ++slot;
+    if (slot == freeAfter.size()) freeAfter.push_back(0);
+    freeAfter[slot] = lastReader[i];
+    plan.layers[i].slot = slot;
+  }
+  plan.slots = freeAfter.size();
+}
+
+}  // namespace
+
+Plan makePlan(const ModelDescription& model) {
+  validate(model);
+  Plan plan;
+  plan.input = model.input;
+  plan.inputScale = model.inputScale;
+  plan.layers.reserve(model.layers.size());
+  for (const LayerDescription& layer : model.layers) {
+    plan.layers.push_back(makeLayer(layer, plan));
+    plan.synapses += layer.synapses.size();
+  }
+  assignSlots(plan);
+  return plan;
+}
+
+}  // namespace noisefloor

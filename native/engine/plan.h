@@ -1,0 +1,92 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "buffer.h"
+#include "description.h"
+#include "geometry.h"
+
+namespace noisefloor {
+
+/// How a synapse is computed.
+enum class Method {
+  gather,          ///< spiking source, convolution: adds the weight rows of the spiking inputs
+  grouped,         ///< spiking source, convolution with groups: adds each spike to its group's channels
+  identity,        ///< spiking source, channel by channel
+  dense,           ///< analog input, convolution, once for all steps
+  denseGrouped,    ///< analog input, convolution with groups
+  denseIdentity,   ///< analog input, channel by channel
+};
+
+struct Synapse {
+  Method method = Method::gather;
+  int32_t source = inputSource;
+  Geometry geometry;
+  int32_t groups = 1;
+
+  // gather: [block][taps * channelStride of the source + 1 zero row][row of `width` channels], see kernels/gather.h.
+  bool wide = false;  ///< int16 rows
+  Buffer<uint8_t> rows;
+  uint32_t rowShift = 0;
+  size_t blockBytes = 0;
+  uint32_t zeroRow = 0;
+
+  // dense: [block][pairs][width][2], inputs ordered [tap][window][channel]; see kernels/dense.h.
+  Buffer<int16_t> matrix;
+  uint32_t pairs = 0;
+
+  // grouped, denseGrouped: [tap][channel][outChannels / groups].
+  std::vector<int16_t> groupRows;
+
+  /// Non-zero weights of each input, [tap][channel]; 1 for an identity.
+  std::vector<uint32_t> nonZero;
+
+  std::vector<int32_t> multiplier;  ///< [paddedChannels]
+  int32_t half = 0;
+  int32_t shift = 0;
+
+  bool analog() const { return source == inputSource; }
+};
+
+struct Layer {
+  std::string name;
+  bool spiking = true;
+  Shape shape;
+  uint32_t width = 32;  ///< channels of a block
+  uint32_t blocks = 1;
+  std::vector<Synapse> synapses;
+  // [paddedChannels]; padding neurons get no input and a threshold that 0 never reaches.
+  std::vector<int32_t> bias;
+  std::vector<int32_t> threshold;
+  std::vector<int32_t> initialPotential;
+
+  bool listed = false;  ///< some later synapse reads the lists of its spikes
+  size_t slot = 0;      ///< which of the plan's spike stores holds it
+
+  uint32_t paddedChannels() const { return width * blocks; }
+  uint32_t channelStride() const { return roundedChannels(shape.channels); }
+  /// Channels of a block that have words: the last block may be narrower.
+  uint32_t wordsOf(uint32_t block) const {
+    const uint32_t left = channelStride() - block * width;
+    return left < width ? left : width;
+  }
+};
+
+/// A model laid out for the kernels. Immutable: a run only reads it.
+struct Plan {
+  Shape input;
+  float inputScale = 1;
+  std::vector<Layer> layers;
+  size_t slots = 0;
+  size_t synapses = 0;
+
+  const Shape& sourceShape(const Synapse& synapse) const {
+    return synapse.analog() ? input : layers[static_cast<size_t>(synapse.source)].shape;
+  }
+};
+
+/// Validates and lays out. Throws EngineError.
+Plan makePlan(const ModelDescription& model);
+
+}  // namespace noisefloor

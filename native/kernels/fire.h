@@ -1,0 +1,30 @@
+#pragma once
+#include <stdint.h>
+
+namespace noisefloor {
+
+/// One synapse's contribution to the current: (acc * multiplier + half) >> shift.
+struct Term {
+  const int32_t* acc;  ///< [steps][width], or [width] when stepStride is 0 (the analog input: the same at each step)
+  uint32_t stepStride;
+  const int32_t* multiplier;  ///< [width]
+  int32_t half;
+  int32_t shift;
+};
+
+struct Neurons {
+  const int32_t* bias;       ///< [width]
+  const int32_t* threshold;  ///< [width], > 0
+  const int32_t* initial;    ///< [width]
+};
+
+/// Integrate-and-fire over all steps, reset by subtraction. For t < steps, w < width:
+/// v += bias + sum of terms; s = v >= threshold; v -= threshold * s; bit t of words[w] = s.
+///
+/// words  [width] of 8, 16, 32 or 64 bits, overwritten; bits from `steps` on are 0
+/// width  a multiple of 16
+/// Accumulator: int32, modulo 2^32; exact for a checked model.
+using FireFn = void(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
+                    void* words);
+
+}  // namespace noisefloor

@@ -1,0 +1,146 @@
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "../engine/error.h"
+#include "check.h"
+#include "random_model.h"
+#include "simulate.h"
+
+using namespace noisefloor;
+using namespace noisefloor::test;
+
+namespace {
+
+const std::atomic<bool> never{false};
+const RunOptions everything(int32_t steps) { return {steps, true, true}; }
+
+void compare(const RunResult& actual, const RunResult& expected, const std::string& what) {
+  CHECK_WHAT(actual.potentials == expected.potentials, what + ": potentials");
+  CHECK_WHAT(actual.counts == expected.counts, what + ": counts");
+  CHECK_WHAT(actual.spikes == expected.spikes, what + ": spikes");
+  CHECK_WHAT(actual.operations == expected.operations, what + ": operations");
+}
+
+std::string codeOf(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const EngineError& error) {
+    return errorCodeName(error.code());
+  }
+  return "none";
+}
+
+}  // namespace
+
+TEST_ISA(everyStepCountMatchesTheSimulator) {
+  ModelBuilder b = randomModel(7);
+  const std::vector<float> images = b.images(2);
+  for (int32_t steps : {1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64}) {
+    const RunResult expected = simulate(b.model, images, 2, steps);
+    for (unsigned threads : {1U, 2U}) {
+      Engine engine(b.model, isa, threads);
+      compare(engine.run(images.data(), 2, everything(steps), never), expected, "T=" + std::to_string(steps));
+    }
+  }
+}
+
+TEST_ISA(randomModelsMatchTheSimulator) {
+  double spikes = 0;
+  double neurons = 0;
+  for (uint32_t seed = 100; seed < 124; ++seed) {
+    ModelBuilder b = randomModel(seed);
+    const size_t count = seed % 8 == 0 ? 33 : 1;
+    const std::vector<float> images = b.images(count);
+    const RunResult expected = simulate(b.model, images, count, 4);
+    Engine engine(b.model, isa, 1 + seed % 3);
+    compare(engine.run(images.data(), count, everything(4), never), expected, "seed " + std::to_string(seed));
+    for (const auto& layer : expected.spikes) spikes += layer[0];
+    for (const auto& layer : expected.counts) neurons += static_cast<double>(layer.size());
+  }
+  // Silent or saturated networks would match whatever the kernels do.
+  CHECK_WHAT(spikes > 0.05 * neurons && spikes < 0.95 * neurons,
+             "share of spiking neurons is " + std::to_string(spikes / neurons));
+}
+
+TEST_ISA(longListsAreWidenedInTime) {
+  // Every input spikes at every step and all weights are extreme: 16-bit sums would overflow after 256 rows.
+  for (int value : {-128, 127}) {
+    ModelBuilder b(3, {1, 6, 6});
+    SynapseDescription k3;
+    k3.kernel = {3, 3};
+    k3.padding = {1, 1, 1, 1};
+    const int32_t wide = b.spiking({b.conv(inputSource, 200, k3)}, 200);
+    for (int32_t& threshold : b.model.layers[0].threshold) threshold = 1;
+    for (int32_t& bias : b.model.layers[0].bias) bias = 1 << 20;
+    const int32_t next = b.spiking({b.conv(wide, 40, k3)}, 40);
+    b.model.layers[1].synapses[0].weight = std::vector<int8_t>(40 * 200 * 9, static_cast<int8_t>(value));
+    b.readout(next, 10);
+    const std::vector<float> images = b.images(1);
+    Engine engine(b.model, isa, 2);
+    const RunResult result = engine.run(images.data(), 1, everything(3), never);
+    CHECK(result.spikes[0][0] == 7200);
+    compare(result, simulate(b.model, images, 1, 3), "weight " + std::to_string(value));
+  }
+}
+
+TEST_ISA(aSecondRunDoesNotRememberTheFirst) {
+  ModelBuilder b = randomModel(11);
+  const std::vector<float> images = b.images(5);
+  Engine engine(b.model, isa, 2);
+  engine.run(images.data(), 5, everything(64), never);
+  for (int32_t steps : {3, 12}) {
+    const RunResult again = engine.run(images.data(), 2, everything(steps), never);
+    compare(again, simulate(b.model, images, 2, steps), "second run, T=" + std::to_string(steps));
+  }
+  const RunResult plain = engine.run(images.data(), 5, {12, false, false}, never);
+  CHECK(plain.potentials == simulate(b.model, images, 5, 12).potentials);
+  CHECK(plain.spikes.empty() && plain.operations.empty() && plain.counts.empty());
+  CHECK(engine.run(images.data(), 0, everything(2), never).potentials.empty());
+}
+
+TEST_ISA(pixelsAreRoundedHalfToEvenAndClamped) {
+  ModelBuilder b(5, {1, 1, 8});
+  SynapseDescription all;
+  all.kernel = {1, 8};
+  b.readout(inputSource, 8);
+  auto& s = b.model.layers[0].synapses[0];
+  std::vector<int8_t> identity(64, 0);
+  for (size_t i = 0; i < 8; ++i) identity[i * 9] = 1;
+  s.weight = identity;
+  s.shift = 0;
+  s.multiplier.assign(8, 1);
+  b.model.layers[0].bias.assign(8, 0);
+  b.model.inputScale = 2;
+  const std::vector<float> pixels = {0.25F, 0.75F, -0.25F, 1.25F, 1e30F, -1e30F, 16383.75F, std::nextafter(0.75F, 0.0F)};
+  Engine engine(b.model, isa, 1);
+  const std::vector<int32_t> expected = {0, 2, 0, 2, 32767, -32768, 32767, 1};
+  CHECK(engine.run(pixels.data(), 1, {1, false, false}, never).potentials == expected);
+}
+
+TEST(aNaNNamesItsImage) {
+  ModelBuilder b = randomModel(13);
+  std::vector<float> images = b.images(40);
+  images[static_cast<size_t>(b.model.input.size()) * 37 + 3] = std::numeric_limits<float>::quiet_NaN();
+  Engine engine(b.model, Isa::scalar, 2);
+  try {
+    engine.run(images.data(), 40, everything(2), never);
+    CHECK(false);
+  } catch (const EngineError& error) {
+    CHECK(error.code() == ErrorCode::invalidData);
+    CHECK_WHAT(std::string(error.what()).rfind("Image 37 ", 0) == 0, error.what());
+  }
+}
+
+TEST(runsCanBeCancelledAndStepsAreChecked) {
+  ModelBuilder b = randomModel(17);
+  const std::vector<float> images = b.images(3);
+  Engine engine(b.model, Isa::scalar, 2);
+  const std::atomic<bool> cancelled{true};
+  CHECK(codeOf([&] { engine.run(images.data(), 3, everything(4), cancelled); }) == "ABORTED");
+  CHECK(codeOf([&] { engine.run(images.data(), 3, everything(0), never); }) == "INVALID_ARGUMENT");
+  CHECK(codeOf([&] { engine.run(images.data(), 3, everything(65), never); }) == "INVALID_ARGUMENT");
+  compare(engine.run(images.data(), 3, everything(4), never), simulate(b.model, images, 3, 4), "after a cancelled run");
+}
+
+int main() { return runTests(); }

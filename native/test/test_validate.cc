@@ -1,0 +1,97 @@
+#include <cstdlib>
+#include <limits>
+
+#include "../engine/error.h"
+#include "../engine/plan.h"
+#include "check.h"
+#include "random_model.h"
+
+using namespace noisefloor;
+using namespace noisefloor::test;
+
+namespace {
+
+struct Case {
+  const char* expected;  ///< part of the message
+  std::function<void(ModelDescription&)> spoil;
+};
+
+std::string messageOf(const ModelDescription& model) {
+  try {
+    makePlan(model);
+  } catch (const EngineError& error) {
+    return error.code() == ErrorCode::invalidArgument ? error.what() : "wrong code";
+  }
+  return "accepted";
+}
+
+SynapseDescription& synapse(ModelDescription& m, size_t layer) { return m.layers[layer].synapses[0]; }
+
+const Case cases[] = {
+    {"there are none", [](auto& m) { m.layers.clear(); }},
+    {"scale must be positive", [](auto& m) { m.inputScale = 0; }},
+    {"scale must be positive", [](auto& m) { m.inputScale = std::numeric_limits<float>::quiet_NaN(); }},
+    {"channels must be", [](auto& m) { m.input.channels = 0; }},
+    {"channels must be", [](auto& m) { m.layers[0].shape.channels = 70000; }},
+    {"height and width", [](auto& m) { m.input.height = -1; }},
+    {"at most", [](auto& m) { m.input = {4096, 4096, 4096}; }},
+    {"last layer must be the read-out", [](auto& m) { m.layers.pop_back(); }},
+    {"only the last layer", [](auto& m) { m.layers[0].spiking = false; }},
+    {"needs a synapse", [](auto& m) { m.layers[0].synapses.clear(); }},
+    {"one bias", [](auto& m) { m.layers[0].bias.pop_back(); }},
+    {"one threshold", [](auto& m) { m.layers[0].threshold.push_back(1); }},
+    {"thresholds must be positive", [](auto& m) { m.layers[0].threshold[0] = 0; }},
+    {"one initial potential", [](auto& m) { m.layers[0].initialPotential.clear(); }},
+    {"earlier layer", [](auto& m) { synapse(m, 1).source = 1; }},
+    {"earlier layer", [](auto& m) { synapse(m, 1).source = -2; }},
+    {"stride", [](auto& m) { synapse(m, 1).stride.y = 0; }},
+    {"pool stride", [](auto& m) { synapse(m, 1).poolStride.x = -1; }},
+    {"pool kernel", [](auto& m) { synapse(m, 1).poolKernel.x = 0; }},
+    {"pool window does not fit", [](auto& m) { synapse(m, 1).poolKernel.x = 1000; }},
+    {"kernel", [](auto& m) { synapse(m, 1).kernel.y = 0; }},
+    {"kernel does not fit", [](auto& m) { synapse(m, 1).kernel.y = 30000; }},
+    {"padding", [](auto& m) { synapse(m, 1).padding.left = -1; }},
+    {"the layer's", [](auto& m) { synapse(m, 1).padding.left += 2; }},
+    {"groups", [](auto& m) { synapse(m, 1).groups = 0; }},
+    {"groups", [](auto& m) { synapse(m, 1).groups = 1 << 20; }},
+    {"weights", [](auto& m) { synapse(m, 1).weight = std::vector<int8_t>(3); }},
+    {"one multiplier", [](auto& m) { synapse(m, 1).multiplier.pop_back(); }},
+    {"multipliers must be positive", [](auto& m) { synapse(m, 1).multiplier[0] = 0; }},
+    {"shift", [](auto& m) { synapse(m, 1).shift = 31; }},
+    {"shift", [](auto& m) { synapse(m, 1).shift = -1; }},
+    {"identity keeps", [](auto& m) { m.layers[2].synapses[1].source = -1; }},
+    {"strided source", [](auto& m) { m.layers[2].synapses[1].stride.y = 3; }},
+    {"read-out must be", [](auto& m) { m.layers.back().shape.width = 2; }},
+};
+
+}  // namespace
+
+TEST(soundModelsAreAccepted) {
+  for (uint32_t seed = 0; seed < 40; ++seed) CHECK(messageOf(randomModel(seed).model) == "accepted");
+}
+
+TEST(invalidModelsAreRefused) {
+  for (const Case& test : cases) {
+    ModelDescription model = randomModel(2).model;
+    test.spoil(model);
+    const std::string message = messageOf(model);
+    CHECK_WHAT(message.find(test.expected) != std::string::npos, std::string(test.expected) + " but: " + message);
+  }
+}
+
+TEST(environmentNamesTheInstructionSet) {
+  ::setenv("NOISEFLOOR_ISA", "scalar", 1);
+  CHECK(defaultIsa() == Isa::scalar);
+  ::setenv("NOISEFLOOR_ISA", "sse9", 1);
+  std::string message;
+  try {
+    defaultIsa();
+  } catch (const EngineError& error) {
+    message = error.what();
+  }
+  ::unsetenv("NOISEFLOOR_ISA");
+  CHECK(message == "Unknown instruction set \"sse9\" of NOISEFLOOR_ISA. Should be one of: scalar, avx2, avx512.");
+  CHECK(defaultIsa() == supportedIsas().back());
+}
+
+int main() { return runTests(); }

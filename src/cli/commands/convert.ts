@@ -1,0 +1,57 @@
+import { Option, type Command } from 'commander';
+import { convert, type Conversion } from '../../convert/convert.js';
+import { weightTypes, type WeightType } from '../../convert/quantize.js';
+import { bytes, percent } from '../../report/format.js';
+import { writeSpikingModel } from '../../snn/file.js';
+import { maxTimeSteps } from '../../snn/model.js';
+import { readCheckpoint } from '../../training/checkpoint.js';
+import { Output, type Io } from '../io.js';
+import { shared, whole } from '../options.js';
+import { textTable } from '../table.js';
+
+interface ConvertCommandOptions {
+  out: string;
+  weights: WeightType;
+  maxTimeSteps: number;
+  json: boolean;
+}
+
+export function addConvert(program: Command, io: Io): void {
+  program
+    .command('convert')
+    .description('Convert a trained network to a spiking model, one file of integers.')
+    .argument('<dir>', 'folder of a training run')
+    .requiredOption('--out <file>', 'the spiking model to write, such as model.safetensors')
+    .addOption(new Option('--weights <type>', 'width of the weights; the loss of either is reported').choices([...weightTypes]).default('int8'))
+    .addOption(new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case').argParser(whole(1, maxTimeSteps)).default(maxTimeSteps))
+    .addOption(shared.json())
+    .action((directory: string, options: ConvertCommandOptions) => convertAction(directory, options, io));
+}
+
+async function convertAction(directory: string, { out, weights, maxTimeSteps: timeSteps, json }: ConvertCommandOptions, io: Io): Promise<void> {
+  const output = new Output(io, json);
+  const network = await readCheckpoint(directory);
+  output.log(`Converting ${network.graph.name}`);
+  const { model, report } = convert(network, { weights, timeSteps });
+  await writeSpikingModel(out, model);
+  output.document({ command: 'convert', directory, model: out, ...report });
+  printReport(report, out, output);
+}
+
+function printReport(report: Conversion['report'], out: string, output: Output): void {
+  const rows = report.layers.map((layer) => [
+    layer.name,
+    bytes(layer.weightBytes),
+    percent(layer.weightError[report.weights], 3),
+    percent(layer.membraneError, 4),
+  ]);
+  output.print(textTable(['layer', 'weights', 'rounding of weights', 'membrane, of theta'], rows));
+  if (report.observed) {
+    const { images, timeSteps, spikeCountDifference, top1Agreement } = report.observed;
+    output.print(
+      `Against float64 on ${images} images at T = ${timeSteps}: ${percent(spikeCountDifference, 3)} of the spikes differ, ` +
+        `${percent(top1Agreement, 1)} of the answers agree.`,
+    );
+  }
+  output.print(`Wrote ${out}: ${report.weights}, ${bytes(report.weightBytes)} of weights, up to ${report.largestTimeSteps} time steps.`);
+}

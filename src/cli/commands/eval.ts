@@ -1,0 +1,161 @@
+import { Option, type Command } from 'commander';
+import { firstImages } from '../../data/split.js';
+import type { Dataset, Split } from '../../data/dataset.js';
+import { datasetSpecs, openDataset } from '../../data/open.js';
+import { checkSameNetwork, compareLayers } from '../../evaluate/compare.js';
+import { DenseSession, evaluateDense, type DenseEvaluation } from '../../evaluate/dense.js';
+import { evaluate, type Evaluation } from '../../evaluate/evaluate.js';
+import type { Simulator } from '../../evaluate/simulator.js';
+import type { TrainedNetwork } from '../../graph/network.js';
+import { exportOnnx } from '../../onnx/export.js';
+import type { ReportData } from '../../report/data.js';
+import { compact, percent, significant } from '../../report/format.js';
+import { describeMachine, describeVersions } from '../../report/machine.js';
+import { writeReport } from '../../report/report.js';
+import { readSpikingModel } from '../../snn/file.js';
+import { SpikingSession } from '../../snn/session.js';
+import { readCheckpoint } from '../../training/checkpoint.js';
+import { Output, type Io } from '../io.js';
+import { htmlPath, shared } from '../options.js';
+import { withProgress } from '../progress.js';
+import { textTable } from '../table.js';
+
+interface EvalCommandOptions {
+  data: string;
+  timeSteps: number[];
+  limit?: number;
+  batchSize: number;
+  threads?: number;
+  against?: string;
+  report?: string;
+  json: boolean;
+}
+
+export function addEval(program: Command, io: Io): void {
+  program
+    .command('eval')
+    .description('Evaluate a spiking model on the test images of a data set, at all numbers of time steps in one pass.')
+    .argument('<file>', 'spiking model')
+    .requiredOption('--data <spec>', datasetSpecs.join(', '))
+    .addOption(shared.timeSteps([1, 2, 4, 8]))
+    .addOption(shared.limit())
+    .addOption(shared.batchSize(64))
+    .addOption(shared.threads())
+    .option('--against <dir>', 'training folder of the model: compare with the dense network, layer by layer')
+    .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
+    .addOption(shared.json())
+    .action((file: string, options: EvalCommandOptions) => evalAction(file, options, io));
+}
+
+async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
+  const output = new Output(io, options.json);
+  const model = await readSpikingModel(file);
+  const network = options.against === undefined ? undefined : await readCheckpoint(options.against);
+  if (network) checkSameNetwork(network, model);
+  const data = await openDataset(options.data);
+  await using session = await SpikingSession.create(model, { threads: options.threads });
+  const evaluation = await evaluateWithProgress(session, data, options, io);
+  const against: Pick<ReportData, 'dense' | 'comparison'> = network ? await compareDense(network, session, data, options, io) : {};
+  if (options.report !== undefined) {
+    const paths = await writeReport(options.report, {
+      title: `${model.name}: accuracy, spikes and operations`,
+      command: evalCommandLine(file, options),
+      generated: new Date().toISOString(),
+      machine: describeMachine(),
+      versions: describeVersions(),
+      model: file,
+      data: options.data,
+      evaluation,
+      ...against,
+      provenance: model.provenance,
+    });
+    output.log(`Wrote ${paths.html} and ${paths.json}`);
+  }
+  // Last, so that a failure before leaves nothing but the error on stdout.
+  output.document({ ...evalDocument(file, options.data, evaluation), ...(against.dense ? { dense: against.dense } : {}) });
+  printEvaluation(evaluation, against.dense, output);
+}
+
+/** The JSON document of `eval`: arrays in the order of the time steps, accuracies as fractions. */
+function evalDocument(model: string, data: string, evaluation: Evaluation): object {
+  const { images, timeSteps, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
+  return {
+    command: 'eval',
+    model,
+    data,
+    images,
+    timeSteps,
+    top1,
+    top5,
+    spikesPerNeuron,
+    synapticOperations,
+    imagesPerSecond,
+    seconds,
+    threads,
+    isa,
+  };
+}
+
+function evaluateWithProgress(
+  session: Simulator,
+  data: Dataset | Split,
+  { timeSteps, limit, batchSize }: Pick<EvalCommandOptions, 'timeSteps' | 'limit' | 'batchSize'>,
+  io: Io,
+): Promise<Evaluation> {
+  return withProgress(io, 'Evaluate', (progress) =>
+    evaluate(session, data, {
+      timeSteps,
+      batchSize,
+      signal: io.signal,
+      onProgress: ({ done, total }) => progress.update(done, total, 'images'),
+      ...(limit === undefined ? {} : { limit }),
+    }),
+  );
+}
+
+/** The same network, dense and quantised, on the same images with the same batches and threads. */
+async function compareDense(
+  network: TrainedNetwork,
+  session: Simulator,
+  data: Dataset,
+  { timeSteps, limit, batchSize }: Pick<EvalCommandOptions, 'timeSteps' | 'limit' | 'batchSize'>,
+  io: Io,
+): Promise<Required<Pick<ReportData, 'dense' | 'comparison'>>> {
+  const test = firstImages(data.test, limit);
+  const { normalization, shape } = session.model.input;
+  const dense = await withProgress(io, 'Dense network', async (progress) => {
+    await using runtime = await DenseSession.create(exportOnnx(network), { threads: session.threads });
+    const onProgress = ({ done, total }: { done: number; total: number }): void => progress.update(done, total, 'images');
+    return await evaluateDense(runtime, test, { normalization, shape, batchSize, signal: io.signal, onProgress });
+  });
+  const steps = Math.max(...timeSteps);
+  const images = Math.min(200, test.count);
+  const layers = await compareLayers(network, session, test, { timeSteps: steps, limit: images, signal: io.signal });
+  return { dense, comparison: { timeSteps: steps, images, layers } };
+}
+
+function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation | undefined, output: Output): void {
+  const { synapticOperations: operations } = evaluation;
+  const rows = evaluation.timeSteps.map((steps, i) => [
+    String(steps),
+    percent(evaluation.top1[i]!),
+    percent(evaluation.top5[i]!),
+    significant(evaluation.spikesPerNeuron[i]!),
+    compact(operations.effectiveACs[i]!),
+    compact(operations.effectiveMACs[i]!),
+  ]);
+  output.print(textTable(['T', 'top-1', 'top-5', 'spikes/neuron', 'ACs/image', 'MACs/image'], rows));
+  if (dense) output.print(`Dense network: top-1 ${percent(dense.top1)}, top-5 ${percent(dense.top5)}.`);
+  output.print(
+    `${evaluation.images} images, ${significant(evaluation.imagesPerSecond)} images/s at T = ${Math.max(...evaluation.timeSteps)} ` +
+      `with statistics, ${evaluation.threads} threads, ${evaluation.isa}.`,
+  );
+}
+
+function evalCommandLine(file: string, { data, timeSteps, limit, batchSize, threads, against }: EvalCommandOptions): string {
+  const parts = ['noisefloor eval', file, '--data', data, '--time-steps', timeSteps.join(','), '--batch-size', String(batchSize)];
+  if (limit !== undefined) parts.push('--limit', String(limit));
+  if (threads !== undefined) parts.push('--threads', String(threads));
+  if (against !== undefined) parts.push('--against', against);
+  return parts.join(' ');
+}

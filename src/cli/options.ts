@@ -1,0 +1,57 @@
+import { InvalidArgumentError, Option } from 'commander';
+import { maxTimeSteps } from '../snn/model.js';
+
+/** Parser of a whole number from `minimum` to `maximum`. */
+export function whole(minimum: number, maximum = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = /^-?\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+    if (Number.isSafeInteger(value) && value >= minimum && value <= maximum) return value;
+    const range = maximum === Number.MAX_SAFE_INTEGER ? `>= ${minimum}` : `from ${minimum} to ${maximum}`;
+    throw new InvalidArgumentError(`Expected a whole number ${range}.`);
+  };
+}
+
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value > 0 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError('Expected a number > 0.');
+}
+
+export function numberFrom0(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError('Expected a number >= 0.');
+}
+
+/** `1,2,4,8`: whole numbers from 1 to 64, each once. */
+export function timeStepList(text: string): number[] {
+  const steps = text.split(',').map((part) => {
+    try {
+      return whole(1, maxTimeSteps)(part);
+    } catch {
+      throw new InvalidArgumentError(`Expected whole numbers from 1 to ${maxTimeSteps}, with commas between.`);
+    }
+  });
+  if (new Set(steps).size !== steps.length) throw new InvalidArgumentError('Expected each number of steps once.');
+  return steps;
+}
+
+export function htmlPath(text: string): string {
+  if (text.endsWith('.html')) return text;
+  throw new InvalidArgumentError('Expected a path that ends in .html.');
+}
+
+/** The options that several commands share, worded once. */
+export const shared = {
+  json: () => new Option('--json', 'print one JSON document on stdout').default(false),
+  threads: () => new Option('--threads <n>', 'threads (default: all cores)').argParser(whole(1, 1024)),
+  limit: () => new Option('--limit <n>', 'only the first n images (default: all)').argParser(whole(1)),
+  seed: () => new Option('--seed <s>', 'decides everything that is drawn').argParser(whole(0)).default(0),
+  timeSteps: (preset: readonly number[]) =>
+    new Option('--time-steps <list>', `numbers of time steps, 1 to ${maxTimeSteps}`)
+      .argParser(timeStepList)
+      .default([...preset], preset.join(',')),
+  oneTimeStep: (preset: number) =>
+    new Option('--time-steps <t>', `time steps, 1 to ${maxTimeSteps}`).argParser(whole(1, maxTimeSteps)).default(preset),
+  batchSize: (preset: number) => new Option('--batch-size <b>', 'images a run').argParser(whole(1)).default(preset),
+} as const;

@@ -1,0 +1,53 @@
+/** Stable codes carried by every {@link NoisefloorError}; new ones may be added, none changes its meaning. */
+export const errorCodes = [
+  'INVALID_ARGUMENT',
+  'INVALID_GRAPH',
+  'INVALID_FILE',
+  'FILE_NOT_FOUND',
+  'IO',
+  'INVALID_DATA',
+  'UNSUPPORTED_OPERATOR',
+  'CONVERSION',
+  'CHECKPOINT_MISMATCH',
+  'TRAINING_DIVERGED',
+  'MISSING_DEPENDENCY',
+  'NATIVE_LOAD',
+  'ENGINE',
+  'DISPOSED',
+  'ABORTED',
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/** Every error that noisefloor raises on purpose. `message` ends in what to do about it. */
+export class NoisefloorError extends Error {
+  override readonly name = 'NoisefloorError';
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** `Expected positive integer for epochs but received -1 of type number`. */
+export function invalidArgument(name: string, expected: string, actual: unknown): NoisefloorError {
+  return new NoisefloorError(
+    'INVALID_ARGUMENT',
+    `Expected ${expected} for ${name} but received ${describe(actual)} of type ${typeof actual}`,
+  );
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(', ')}]`;
+  if (value !== null && typeof value === 'object') return value.constructor?.name ?? 'object';
+  return String(value);
+}
+
+/** `Unknown network "x". Should be one of: a, b.` */
+export function unknownName(kind: string, actual: string, known: readonly string[]): NoisefloorError {
+  return new NoisefloorError('INVALID_ARGUMENT', `Unknown ${kind} "${actual}". Should be one of: ${known.join(', ')}.`);
+}

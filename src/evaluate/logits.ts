@@ -1,0 +1,72 @@
+import { invalidArgument } from '../errors.js';
+import type { SpikingModel } from '../snn/model.js';
+import type { RunResult } from '../snn/run.js';
+
+/**
+ * Logits after `timeStep` steps: the mean current of the read-out in units of the trained network, so that they tend to
+ * the dense network's logits as steps are added.
+ *
+ * @returns [count, classes]
+ */
+export function logitsFromPotentials(result: RunResult, model: SpikingModel, timeStep: number): Float64Array {
+  const unit = model.layers.at(-1)!.unit[0]!;
+  return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit) / timeStep);
+}
+
+/** Integer potentials of the read-out after `timeStep` steps, [count, classes]; a view. */
+export function potentialsAt(result: RunResult, timeStep: number): Int32Array {
+  if (!Number.isInteger(timeStep) || timeStep < 1 || timeStep > result.timeSteps) {
+    throw invalidArgument('timeStep', `whole number from 1 to ${result.timeSteps}`, timeStep);
+  }
+  const size = result.count * result.classes;
+  return result.potentials.subarray((timeStep - 1) * size, timeStep * size);
+}
+
+/**
+ * How many classes come before `label`: those with a higher score, and of equal ones those with a lower index. 0 means
+ * that the prediction is right; below k that it is within the top k.
+ */
+export function rankOf(scores: ArrayLike<number>, label: number): number {
+  const own = scores[label]!;
+  let rank = 0;
+  for (let k = 0; k < scores.length; k++) {
+    const score = scores[k]!;
+    // A NaN ranks before everything: a broken network must not look right.
+    if (score > own || (score === own && k < label) || Number.isNaN(score) || Number.isNaN(own)) rank++;
+  }
+  return rank;
+}
+
+/** Indices of the `k` highest scores, best first; of equal ones the lower index first. */
+export function topClasses(scores: ArrayLike<number>, k: number): number[] {
+  const order = Array.from({ length: scores.length }, (_, i) => i);
+  return order.sort((a, b) => scores[b]! - scores[a]! || a - b).slice(0, k);
+}
+
+/** Counts right answers, top-1 and top-5, over batches. */
+export class AccuracyCounter {
+  #images = 0;
+  #first = 0;
+  #five = 0;
+
+  /** @param scores [labels.length, classes] */
+  add(scores: Int32Array | Float32Array, labels: ArrayLike<number>): void {
+    const classes = scores.length / labels.length;
+    for (let i = 0; i < labels.length; i++) {
+      const rank = rankOf(scores.subarray(i * classes, (i + 1) * classes), labels[i]!);
+      if (rank === 0) this.#first++;
+      if (rank < 5) this.#five++;
+    }
+    this.#images += labels.length;
+  }
+
+  /** Fraction of the images whose first prediction is right. */
+  get top1(): number {
+    return this.#first / this.#images;
+  }
+
+  /** Fraction of the images whose class is among the first five. */
+  get top5(): number {
+    return this.#five / this.#images;
+  }
+}

@@ -1,0 +1,58 @@
+import { mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, basename } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { NoisefloorError } from './errors.js';
+
+/**
+ * Writes a whole file or nothing: to a temporary name in the same folder, flushed to disk, then renamed over
+ * `path`. Missing folders are made, a symbolic link stays and its target is replaced. A full disk or a kill leaves the
+ * file that was there before.
+ *
+ * @throws NoisefloorError `IO`, also where `path` is a folder or a device, which a rename would destroy
+ */
+export async function writeFileAtomic(path: string, data: string | Uint8Array | readonly Uint8Array[]): Promise<void> {
+  let temporary: string | undefined;
+  try {
+    const target = await replaceable(path);
+    temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
+    await mkdir(dirname(target), { recursive: true });
+    const file = await open(temporary, 'wx');
+    try {
+      for (const chunk of Array.isArray(data) ? (data as readonly Uint8Array[]) : [data as string | Uint8Array]) {
+        await file.writeFile(chunk);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (error) {
+    if (temporary !== undefined) await rm(temporary, { force: true }).catch(() => undefined);
+    throw new NoisefloorError('IO', `Could not write ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Reads a whole file; `FILE_NOT_FOUND` or `IO` says which `what` was wanted and where. */
+export async function readWholeFile(path: string, what: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    throw new NoisefloorError(
+      missing ? 'FILE_NOT_FOUND' : 'IO',
+      missing ? `No ${what} at ${path}: check the path.` : `Could not read ${what} ${path}: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+}
+
+/** `path` with its links followed; refused where it names something else than a file. */
+async function replaceable(path: string): Promise<string> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (!found) return path;
+  if (!found.isFile()) throw new Error(`it is ${found.isDirectory() ? 'a folder' : 'not a regular file'}; give the path of a file.`);
+  return realpath(path);
+}

@@ -1,0 +1,115 @@
+/** Shape of one example, without the batch: [channels, height, width] of a map or [features] of a vector. */
+export type Shape = readonly number[];
+export type Pair = readonly [number, number];
+/** Zero padding as [top, left, bottom, right]. */
+export type Padding = readonly [number, number, number, number];
+
+/** Rectifier: max(z, 0). No spiking counterpart without calibration. */
+export interface ReluActivation {
+  readonly kind: 'relu';
+}
+/**
+ * Quantisation clip-floor-shift: theta * floor(clip(z / theta, 0, 1) * L + 1/2) / L (QCFS, ICLR 2022).
+ * Parameter `<name>.threshold`, a scalar theta > 0.
+ */
+export interface QcfsActivation {
+  readonly kind: 'qcfs';
+  /** L: the number of non-zero output values. */
+  readonly levels: number;
+  /** Initial theta. */
+  readonly initialThreshold: number;
+}
+/**
+ * Learned step size quantiser: s * floor(clip(z / s, 0, p) + 1/2) (LSQ, the base of Noise Adaptor).
+ * Parameter `<name>.scale`, a scalar s > 0; the threshold of the spiking neuron is s * p.
+ */
+export interface LsqActivation {
+  readonly kind: 'lsq';
+  /** p: the number of non-zero output values, 2^b - 1 for b bits. */
+  readonly levels: number;
+  /** Initial s. */
+  readonly initialScale: number;
+}
+export type Activation = ReluActivation | QcfsActivation | LsqActivation;
+
+interface NodeBase {
+  /** Unique in the graph; the prefix of the node's parameters. */
+  readonly name: string;
+}
+/** Parameters `<name>.weight` [outChannels, inChannels / groups, kernel...] and, with bias, `<name>.bias` [outChannels]. */
+export interface Conv2dNode extends NodeBase {
+  readonly op: 'conv2d';
+  readonly input: string;
+  readonly outChannels: number;
+  readonly kernel: Pair;
+  readonly stride: Pair;
+  readonly padding: Padding;
+  readonly groups: number;
+  readonly bias: boolean;
+}
+/** Parameters `<name>.weight` [outFeatures, inFeatures] and, with bias, `<name>.bias` [outFeatures]. Input is a vector. */
+export interface LinearNode extends NodeBase {
+  readonly op: 'linear';
+  readonly input: string;
+  readonly outFeatures: number;
+  readonly bias: boolean;
+}
+/**
+ * Parameters `<name>.weight`, `<name>.bias` [C]; buffers `<name>.running_mean`, `<name>.running_var` [C].
+ * Running statistics move by `momentum` (PyTorch's sense); the variance stored is the unbiased one.
+ */
+export interface BatchNormNode extends NodeBase {
+  readonly op: 'batchNorm';
+  readonly input: string;
+  readonly epsilon: number;
+  readonly momentum: number;
+}
+export interface ActivationNode extends NodeBase {
+  readonly op: 'activation';
+  readonly input: string;
+  readonly activation: Activation;
+}
+export interface AddNode extends NodeBase {
+  readonly op: 'add';
+  readonly inputs: readonly [string, string];
+}
+/** Average over windows without padding; a last, incomplete window is dropped. */
+export interface AvgPoolNode extends NodeBase {
+  readonly op: 'avgPool';
+  readonly input: string;
+  readonly kernel: Pair;
+  readonly stride: Pair;
+}
+/** [C, H, W] -> [C, 1, 1]. */
+export interface GlobalAvgPoolNode extends NodeBase {
+  readonly op: 'globalAvgPool';
+  readonly input: string;
+}
+/** [C, H, W] -> [C * H * W]. */
+export interface FlattenNode extends NodeBase {
+  readonly op: 'flatten';
+  readonly input: string;
+}
+export type GraphNode =
+  | Conv2dNode
+  | LinearNode
+  | BatchNormNode
+  | ActivationNode
+  | AddNode
+  | AvgPoolNode
+  | GlobalAvgPoolNode
+  | FlattenNode;
+
+/** A feed-forward network: plain data, so it goes to JSON and to worker threads as it is. */
+export interface Graph {
+  readonly name: string;
+  readonly input: { readonly name: string; readonly shape: Shape };
+  /** In topological order. */
+  readonly nodes: readonly GraphNode[];
+  /** Name of the node whose value is the logits, a vector. */
+  readonly output: string;
+}
+
+export function inputsOf(node: GraphNode): readonly string[] {
+  return node.op === 'add' ? node.inputs : [node.input];
+}

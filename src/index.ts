@@ -1,0 +1,39 @@
+// The public API, in the order that data takes.
+export { NoisefloorError, errorCodes, type ErrorCode } from './errors.js';
+
+export type { Dataset, Normalization, Split } from './data/dataset.js';
+export { datasetSpecs, openDataset } from './data/open.js';
+export { normalizeBatch, normalizeImages } from './data/batches.js';
+
+export type * from './graph/graph.js';
+export type { TrainedNetwork } from './graph/network.js';
+export { GraphBuilder, type Conv2dOptions } from './graph/builder.js';
+export { inferShapes } from './graph/shapes.js';
+export { buildNetwork, networkNames, type NetworkName, type NetworkOptions } from './graph/networks/index.js';
+export type { Parameters, Tensor } from './tensor.js';
+
+export { train, type TrainResult } from './training/train.js';
+export { devices, type Device } from './onnx/device.js';
+export type { EpochLog, TrainConfig, TrainOptions, TrainProgress } from './training/options.js';
+export { noiseKinds, type NoiseKind } from './training/layers/rule.js';
+export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
+export { readCheckpoint } from './training/checkpoint.js';
+
+export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
+export { weightTypes, type WeightType } from './convert/quantize.js';
+export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
+export { exportOnnx } from './onnx/export.js';
+
+export type * from './snn/model.js';
+export type { RunOptions, RunResult, RunStatistics } from './snn/run.js';
+export { decodeSpikingModel, encodeSpikingModel, readSpikingModel, writeSpikingModel } from './snn/file.js';
+export { simulate } from './snn/reference.js';
+export { SpikingSession, activeIsa, type SessionOptions } from './snn/session.js';
+export type { Isa } from './native.js';
+
+export { evaluate, type EvaluateOptions, type Evaluation, type LayerEvaluation, type SynapticOperations } from './evaluate/evaluate.js';
+export type { ModelledEnergy, ModelledEnergyRow } from './evaluate/energy.js';
+export type { Simulator } from './evaluate/simulator.js';
+export { logitsFromPotentials, topClasses } from './evaluate/logits.js';
+export { DenseSession, evaluateDense, type DenseEvaluation, type DenseOptions, type EvaluateDenseOptions } from './evaluate/dense.js';
+export { compareLayers, type CompareOptions, type LayerComparison } from './evaluate/compare.js';

@@ -1,0 +1,121 @@
+// The only importer of the addon.
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { NoisefloorError } from './errors.js';
+import type { Pair, Padding, Shape } from './graph/graph.js';
+
+/** Instruction sets that the addon has kernels for, slowest first. */
+export const isas = ['scalar', 'avx2', 'avx512'] as const;
+export type Isa = (typeof isas)[number];
+
+/** A synapse without a pool has one of 1x1, stride 1. `source` is -1 for the input, else the index of a layer. */
+export interface NativeSynapse {
+  readonly kind: 'conv2d' | 'identity';
+  readonly source: number;
+  readonly poolKernel: Pair;
+  readonly poolStride: Pair;
+  readonly stride: Pair;
+  readonly multiplier: Int32Array;
+  readonly shift: number;
+  readonly kernel?: Pair;
+  readonly padding?: Padding;
+  readonly groups?: number;
+  readonly weight?: Int8Array | Int16Array;
+}
+export interface NativeLayer {
+  readonly name: string;
+  readonly kind: 'spiking' | 'readout';
+  readonly shape: Shape;
+  readonly bias: Int32Array;
+  readonly threshold?: Int32Array;
+  readonly initialPotential?: Int32Array;
+  readonly synapses: readonly NativeSynapse[];
+}
+export interface NativeModel {
+  readonly inputShape: Shape;
+  readonly inputScale: number;
+  readonly layers: readonly NativeLayer[];
+}
+export interface NativeRunOptions {
+  readonly timeSteps: number;
+  readonly statistics: boolean;
+  readonly counts: boolean;
+}
+export interface NativeResult {
+  readonly potentials: Int32Array;
+  readonly spikes?: Float64Array[];
+  readonly synapticOperations?: Float64Array[];
+  readonly counts?: Uint8Array[];
+}
+export interface NativeSession {
+  /** Settles once the model is laid out. */
+  ready(): Promise<void>;
+  /** @param id any number that no pending run has; `cancel` takes it. */
+  run(id: number, images: Float32Array, options: NativeRunOptions): Promise<NativeResult>;
+  cancel(id: number): void;
+  dispose(): Promise<void>;
+  readonly isa: string;
+}
+/** The addon as native/addon.cc exports it. Its errors carry a `code` of src/errors.ts. */
+export interface Binding {
+  /** What a session without the option uses. */
+  activeIsa(): string;
+  /** What this processor and this build can run, slowest first. */
+  supportedIsas(): Isa[];
+  Session: new (model: NativeModel, options: { threads: number; isa?: string }) => NativeSession;
+}
+
+let loaded: Binding | undefined;
+
+/**
+ * The addon: a local build, else the prebuilt binary of this platform.
+ *
+ * @throws NoisefloorError NATIVE_LOAD that lists every file tried and ends in the command that builds one.
+ */
+export function binding(): Binding {
+  loaded ??= load(candidates(fileURLToPath(new URL('..', import.meta.url))));
+  return loaded;
+}
+
+/** Where the addon may lie, most specific first. Exported for tests. */
+export function candidates(root: string): string[] {
+  const platform = `${process.platform}-${process.arch}${isMusl() ? '-musl' : ''}`;
+  return [join(root, 'build', 'Release', 'noisefloor.node'), join(root, 'prebuilds', platform, 'noisefloor.node')];
+}
+
+/** Loads the first of `paths` that loads. Exported for tests. */
+export function load(paths: readonly string[]): Binding {
+  const require = createRequire(import.meta.url);
+  const failures: Error[] = [];
+  for (const path of paths) {
+    try {
+      return require(path) as Binding;
+    } catch (error) {
+      failures.push(error as Error);
+    }
+  }
+  const reasons = failures.map((error, i) => `  ${paths[i]}: ${error.message.split('\n')[0]}`);
+  throw new NoisefloorError(
+    'NATIVE_LOAD',
+    `Could not load the native addon for ${process.platform}-${process.arch}, Node ${process.version}:\n` +
+      `${reasons.join('\n')}\n` +
+      'Build it with CMake and a C++17 compiler: in a clone of the project run  npm ci && npm run build:native ; in a ' +
+      'project that depends on noisefloor run  npm i -D cmake-js node-addon-api && npx cmake-js build -d node_modules/noisefloor',
+    { cause: new AggregateError(failures) },
+  );
+}
+
+function isMusl(): boolean {
+  if (process.platform !== 'linux') return false;
+  // Without this the report looks up the names of all open connections (Node >= 20.13; the types lag behind).
+  const reporter = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
+  const before = reporter.excludeNetwork ?? false;
+  reporter.excludeNetwork = true;
+  try {
+    const report = reporter.getReport() as { header: { glibcVersionRuntime?: string } };
+    return report.header.glibcVersionRuntime === undefined;
+  } finally {
+    reporter.excludeNetwork = before;
+  }
+}

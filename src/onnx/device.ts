@@ -1,0 +1,10 @@
+export const devices = ['cpu', 'cuda'] as const;
+export type Device = (typeof devices)[number];
+
+/** Where and with what ONNX Runtime computes. */
+export interface RuntimeOptions {
+  /** Default `cpu`. `cuda` needs the CUDA provider of the same version of onnxruntime-node; there is no silent fallback. */
+  readonly device?: Device;
+  /** Threads inside an operator. Default: the number of cores. */
+  readonly threads?: number;
+}

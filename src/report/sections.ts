@@ -1,0 +1,210 @@
+import type { Evaluation } from '../evaluate/evaluate.js';
+import { layerChart, stackChart } from './bars.js';
+import type { ReportData } from './data.js';
+import { bytes, compact, duration, energy as energyText, percent, significant } from './format.js';
+import { details, escapeHtml, section, table } from './html.js';
+import { lineChart, type Series } from './lines.js';
+
+/** Positions of the time steps from the smallest to the largest, whatever order they were asked for in. */
+function ascending({ timeSteps }: Evaluation): number[] {
+  return timeSteps.map((_, i) => i).sort((a, b) => timeSteps[a]! - timeSteps[b]!);
+}
+
+export function headline(data: ReportData): string {
+  const { evaluation, dense } = data;
+  const last = ascending(evaluation).at(-1)!;
+  const steps = evaluation.timeSteps[last]!;
+  const operations = evaluation.synapticOperations;
+  const tiles = [
+    tile(`Top-1 of the SNN, T = ${steps}`, percent(evaluation.top1[last]!), `${evaluation.images.toLocaleString('en')} images`),
+    ...(dense ? [tile('Top-1 of the dense network', percent(dense.top1), `difference ${signedPoints(evaluation.top1[last]! - dense.top1)}`)] : []),
+    tile('Spikes a neuron', significant(evaluation.spikesPerNeuron[last]!), `${percent(evaluation.activationSparsity[last]!, 1)} of neuron-steps silent`),
+    tile('Additions an image', compact(operations.effectiveACs[last]!), `and ${compact(operations.effectiveMACs[last]!)} MACs; dense: ${compact(evaluation.denseMacs)} MACs`),
+  ];
+  const subtitle = `${data.model} on ${data.data}, ${data.generated.slice(0, 16).replace('T', ' ')} UTC`;
+  return `<h1>${escapeHtml(data.title)}</h1><p>${escapeHtml(subtitle)}</p><dl class="tiles">${tiles.join('')}</dl>`;
+}
+
+export function accuracySection({ evaluation, dense }: ReportData): string {
+  const order = ascending(evaluation);
+  const pick = (values: readonly number[]): number[] => order.map((i) => values[i]!);
+  const ticks = pick(evaluation.timeSteps).map(String);
+  const series: Series[] = [{ label: 'SNN', colour: 'spiking', values: pick(evaluation.top1) }];
+  if (dense) series.push({ label: `Dense ${percent(dense.top1)}`, colour: 'dense', dashed: true, values: ticks.map(() => dense.top1) });
+  const spoken = order.map((i) => `${percent(evaluation.top1[i]!)} at T = ${evaluation.timeSteps[i]}`).join(', ');
+  const chart = lineChart({
+    id: 'accuracy',
+    title: 'Top-1 accuracy over time steps',
+    description: `SNN: ${spoken}.${dense ? ` Dense network: ${percent(dense.top1)}.` : ''}`,
+    ticks,
+    xLabel: 'Time steps T',
+    series,
+    format: (value) => percent(value, 1),
+    to: 1,
+  });
+  const columns = ['T', 'Top-1 SNN', 'Top-5 SNN', ...(dense ? ['Top-1 dense', 'Difference'] : [])].map((title) => ({ title }));
+  const rows = order.map((i) => [
+    String(evaluation.timeSteps[i]),
+    percent(evaluation.top1[i]!),
+    percent(evaluation.top5[i]!),
+    ...(dense ? [percent(dense.top1), signedPoints(evaluation.top1[i]! - dense.top1)] : []),
+  ]);
+  const introduction = `On ${evaluation.images.toLocaleString('en')} images, all numbers of steps from one pass.${dense ? ' The dense network is the same quantised network in ONNX Runtime.' : ''}`;
+  return section('Accuracy over time steps', introduction, chart + table('Accuracy', columns, rows));
+}
+
+export function speedSection({ timings }: ReportData): string {
+  if (!timings || timings.length === 0) return '';
+  const sorted = [...timings].sort((a, b) => a.timeSteps - b.timeSteps);
+  const dense = sorted.flatMap((timing) => (timing.dense ? [timing.dense.millisecondsPerImage] : []));
+  const both = dense.length === sorted.length;
+  const { batchSize } = sorted[0]!.spiking;
+  const chart = lineChart({
+    id: 'speed',
+    title: 'Milliseconds an image over time steps',
+    description: sorted.map((timing) => `T = ${timing.timeSteps}: ${significant(timing.spiking.millisecondsPerImage)} ms`).join(', '),
+    ticks: sorted.map((timing) => String(timing.timeSteps)),
+    xLabel: 'Time steps T',
+    series: [
+      { label: 'SNN', colour: 'spiking', values: sorted.map((timing) => timing.spiking.millisecondsPerImage) },
+      ...(both ? [{ label: 'Dense (fp32)', colour: 'dense' as const, dashed: true, values: dense }] : []),
+    ],
+    format: (value) => `${significant(value)} ms`,
+    formatTick: (value) => `${Number(value.toPrecision(3))} ms`,
+    from: 0,
+  });
+  const columns = ['T', 'SNN, ms an image', 'SNN, images/s', 'SNN, p95 of a batch', ...(both ? ['Dense, ms an image', 'Dense, images/s', 'Dense, p95 of a batch'] : [])];
+  const rows = sorted.map(({ timeSteps, spiking, dense: other }) => [
+    String(timeSteps),
+    ...[spiking, ...(both ? [other!] : [])].flatMap((timing) => [
+      significant(timing.millisecondsPerImage),
+      significant(timing.imagesPerSecond),
+      `${significant(timing.p95)} ms`,
+    ]),
+  ]);
+  const introduction = `Measured, not modelled: a pass of its own for each T, batches of ${batchSize}, ${sorted[0]!.threads} threads${both ? ' on both sides, the two taking turns on the same images' : ''}.`;
+  return section('Speed', introduction, chart + table('Speed', columns.map((title) => ({ title })), rows));
+}
+
+export function spikesSection({ evaluation }: ReportData): string {
+  const order = ascending(evaluation);
+  const last = order.at(-1)!;
+  const layers = evaluation.layers.filter((layer) => layer.kind === 'spiking');
+  if (layers.length === 0) return '';
+  const steps = evaluation.timeSteps[last]!;
+  const chart = layerChart({
+    id: 'spikes',
+    title: `Spikes a neuron in each layer at T = ${steps}`,
+    description: layers.map((layer) => `${layer.name} ${significant(layer.spikesPerNeuron[last]!)}`).join(', '),
+    layers: layers.map((layer) => layer.name),
+    panels: [{ title: `Mean spikes of a neuron in ${steps} steps`, colour: 'spiking', values: layers.map((layer) => layer.spikesPerNeuron[last]), format: significant }],
+    mark: 'bar',
+  });
+  const columns = [{ title: 'Layer', numeric: false }, { title: 'Neurons' }, ...order.map((i) => ({ title: `T = ${evaluation.timeSteps[i]}` }))];
+  const rows = layers.map((layer) => [layer.name, layer.neurons.toLocaleString('en'), ...order.map((i) => significant(layer.spikesPerNeuron[i]!))]);
+  const introduction = 'How often a neuron fires in one inference, mean over neurons and images. First layer on top.';
+  return section('Spikes per layer', introduction, chart + details('Table for every T', table('Spikes a neuron', columns, rows)));
+}
+
+export function comparisonSection({ comparison }: ReportData): string {
+  if (!comparison || comparison.layers.length === 0) return '';
+  const { layers, timeSteps, images } = comparison;
+  const chart = layerChart({
+    id: 'comparison',
+    title: `Dense activations against spike rates at T = ${timeSteps}`,
+    description: layers.map((layer) => `${layer.name}: correlation ${formatCorrelation(layer.correlation)}, residual ${significant(layer.residualStd)} theta`).join('; '),
+    layers: layers.map((layer) => layer.name),
+    panels: [
+      { title: 'Correlation', colour: 'third', values: layers.map((layer) => layer.correlation), format: (value) => value.toFixed(3), to: 1 },
+      { title: 'Residual error, std in units of θ', colour: 'spiking', values: layers.map((layer) => layer.residualStd), format: (value) => value.toFixed(3) },
+    ],
+    mark: 'dot',
+  });
+  const columns = [{ title: 'Layer', numeric: false }, ...['Correlation', 'Residual mean (θ)', 'Residual std (θ)', 'Activations at θ'].map((title) => ({ title }))];
+  const rows = layers.map((layer) => [
+    layer.name,
+    formatCorrelation(layer.correlation),
+    layer.residualMean.toFixed(4),
+    layer.residualStd.toFixed(4),
+    percent(layer.clippedShare, 1),
+  ]);
+  const introduction = `Residual error = θ · spikes / T − activation of the dense network, over all neurons of ${images.toLocaleString('en')} images at T = ${timeSteps}. It is the noise that training prepares for.`;
+  return section('ANN against SNN, layer by layer', introduction, chart + details('Table', table('ANN against SNN', columns, rows)));
+}
+
+export function operationsSection({ evaluation }: ReportData): string {
+  const order = ascending(evaluation);
+  const { effectiveACs, effectiveMACs, dense } = evaluation.synapticOperations;
+  const { residualAdditions } = evaluation;
+  const pick = (values: readonly number[]): number[] => order.map((i) => values[i]!);
+  const chart = stackChart({
+    id: 'operations',
+    title: 'Synaptic operations an image over time steps',
+    description: order.map((i) => `T = ${evaluation.timeSteps[i]}: ${compact(effectiveACs[i]!)} additions and ${compact(effectiveMACs[i]!)} multiply-accumulates`).join(', '),
+    ticks: pick(evaluation.timeSteps).map((steps) => `T = ${steps}`),
+    xLabel: 'Time steps',
+    parts: [
+      { label: 'Effective ACs (an addition a spike and weight)', colour: 'spiking', values: pick(effectiveACs) },
+      { label: 'Effective MACs (analog first layer, once)', colour: 'third', values: pick(effectiveMACs) },
+    ],
+    reference: { label: 'MACs, dense', value: evaluation.denseMacs },
+    format: compact,
+  });
+  const columns = ['T', 'Effective ACs', 'Effective MACs', 'Dense', 'Effective / dense', 'Residual additions', 'Activation sparsity'];
+  const rows = order.map((i) => [
+    String(evaluation.timeSteps[i]),
+    compact(effectiveACs[i]!),
+    compact(effectiveMACs[i]!),
+    compact(dense[i]!),
+    percent((effectiveACs[i]! + effectiveMACs[i]!) / dense[i]!, 1),
+    compact(residualAdditions[i]!),
+    percent(evaluation.activationSparsity[i]!, 1),
+  ]);
+  const introduction = `Counted while running, in the definitions of NeuroBench; an addition costs far less than a multiplication. Connection sparsity ${percent(evaluation.connectionSparsity, 1)}, footprint ${bytes(evaluation.footprintBytes)}.`;
+  return section('Synaptic operations', introduction, chart + table('Operations of one image', columns.map((title) => ({ title })), rows));
+}
+
+export function energySection({ evaluation }: ReportData): string {
+  const { energy } = evaluation;
+  const order = ascending(evaluation);
+  const columns = [{ title: 'Arithmetic', numeric: false }, { title: 'Add, pJ' }, { title: 'Multiply, pJ' }, ...order.map((i) => ({ title: `SNN, T = ${evaluation.timeSteps[i]}` })), { title: 'Dense' }];
+  const rows = energy.tables.map((row) => [
+    row.table,
+    String(row.add),
+    String(row.multiply),
+    ...order.map((i) => energyText(row.spiking[i]!)),
+    energyText(row.dense),
+  ]);
+  const introduction = `Modelled, not measured: ${energy.formula}, ${energy.source}. Arithmetic alone, without memory traffic and membrane updates; residual additions count as ACs. Compare within a row.`;
+  return section('Modelled energy', introduction, '<p><span class="tag">modelled</span></p>' + table('Modelled energy of one image', columns, rows));
+}
+
+export function provenanceSection(data: ReportData): string {
+  const { machine, versions, evaluation } = data;
+  const rows: string[][] = [
+    ['Command', data.command],
+    ['Made', data.generated],
+    ['Model', data.model],
+    ['Data', `${data.data}, ${evaluation.images.toLocaleString('en')} images`],
+    ...(data.seed === undefined ? [] : [['Seed', String(data.seed)]]),
+    ['Machine', `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}`],
+    ['Engine', `${evaluation.isa}, ${evaluation.threads} threads, batches of ${evaluation.batchSize}`],
+    ['Evaluation', `${duration(evaluation.seconds)} inside the engine with statistics, ${significant(evaluation.imagesPerSecond)} images/s`],
+    ['Versions', `noisefloor ${versions.noisefloor}, Node.js ${versions.node}${versions.onnxruntime === undefined ? '' : `, ONNX Runtime ${versions.onnxruntime}`}`],
+  ];
+  const columns = [{ title: 'What', numeric: false }, { title: 'Value', numeric: false }];
+  const json = data.provenance ? details('Training and conversion', `<pre>${escapeHtml(JSON.stringify(data.provenance, null, 2))}</pre>`) : '';
+  return section('How this was made', 'Enough to make it again.', table('Provenance', columns, rows) + json);
+}
+
+function tile(name: string, value: string, note: string): string {
+  return `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}<small>${escapeHtml(note)}</small></dd></div>`;
+}
+
+function signedPoints(difference: number): string {
+  return `${difference >= 0 ? '+' : '−'}${Math.abs(difference * 100).toFixed(2)} points`;
+}
+
+function formatCorrelation(value: number | undefined): string {
+  return value === undefined ? 'constant' : value.toFixed(4);
+}

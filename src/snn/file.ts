@@ -1,0 +1,226 @@
+import { NoisefloorError } from '../errors.js';
+import { readWholeFile, writeFileAtomic } from '../files.js';
+import type { Pair, Padding } from '../graph/graph.js';
+import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorData } from '../safetensors.js';
+import { checkModel } from './check.js';
+import type { SnnLayer, SpikingInput, SpikingModel, Synapse } from './model.js';
+
+const format = 'noisefloor-spiking-model';
+const version = '1';
+
+/**
+ * The bytes of a spiking model file (docs/format.md), in chunks for `writeFileAtomic`.
+ *
+ * @throws NoisefloorError INVALID_ARGUMENT for a model that `checkModel` refuses.
+ */
+export function encodeSpikingModel(model: SpikingModel): Uint8Array[] {
+  checkModel(model);
+  const tensors = new Map<string, SafeTensor>();
+  for (const layer of model.layers) {
+    const add = (suffix: string, data: SafeTensorData, shape: readonly number[] = [data.length]) =>
+      tensors.set(`${layer.name}.${suffix}`, { shape, data });
+    layer.synapses.forEach((synapse, i) => {
+      if (synapse.kind === 'conv2d') add(`${i}.weight`, synapse.weight, weightShape(synapse.weight, synapse.kernel, layer));
+      add(`${i}.multiplier`, synapse.multiplier);
+    });
+    add('bias', layer.bias);
+    add('unit', layer.unit);
+    if (layer.kind !== 'spiking') continue;
+    add('threshold', layer.threshold);
+    add('initial_potential', layer.initialPotential);
+  }
+  const { name, input, classes, provenance } = model;
+  const description = { name, input, layers: model.layers.map(describeLayer), classes, provenance };
+  return encodeSafetensors({ tensors, metadata: { format, version, model: JSON.stringify(description) } });
+}
+
+function weightShape(weight: Int8Array | Int16Array, kernel: Pair, layer: SnnLayer): number[] {
+  const channels = layer.shape[0]!;
+  return [channels, weight.length / channels / (kernel[0] * kernel[1]), ...kernel];
+}
+
+function describeLayer({ kind, name, shape, synapses }: SnnLayer): object {
+  return { kind, name, shape, synapses: synapses.map(describeSynapse) };
+}
+
+function describeSynapse(synapse: Synapse): object {
+  const { kind, source, pool, stride, shift } = synapse;
+  const base = { kind, source, ...(pool && { pool }), stride, shift };
+  if (synapse.kind === 'identity') return base;
+  const { kernel, padding, groups } = synapse;
+  return { ...base, kernel, padding, groups };
+}
+
+/**
+ * Reads the bytes of a spiking model file; what it returns has passed `checkModel`.
+ *
+ * @param path named in errors.
+ * @throws NoisefloorError INVALID_FILE on any violation of docs/format.md.
+ */
+export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingModel {
+  const { tensors, metadata } = decodeSafetensors(bytes, path);
+  const reader = new ModelReader(path, tensors);
+  const model = reader.read(metadata);
+  checkModel(model, path);
+  reader.checkAllUsed();
+  return model;
+}
+
+/** Reads a spiking model file. @throws NoisefloorError FILE_NOT_FOUND, IO, or as {@link decodeSpikingModel}. */
+export async function readSpikingModel(path: string): Promise<SpikingModel> {
+  return decodeSpikingModel(await readWholeFile(path, 'spiking model'), path);
+}
+
+/** Writes a spiking model file, whole or not at all. @throws NoisefloorError IO, or as {@link encodeSpikingModel}. */
+export async function writeSpikingModel(path: string, model: SpikingModel): Promise<void> {
+  await writeFileAtomic(path, encodeSpikingModel(model));
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Gives the JSON and the tensors their types; whether they make sense together is for `checkModel`. */
+class ModelReader {
+  readonly #used = new Set<string>();
+
+  constructor(
+    readonly path: string,
+    readonly tensors: ReadonlyMap<string, SafeTensor>,
+  ) {}
+
+  read(metadata: Readonly<Record<string, string>>): SpikingModel {
+    if (metadata['format'] !== format) this.#fail(`metadata "format" is not "${format}"`);
+    if (metadata['version'] !== version) {
+      this.#fail(`its version is ${JSON.stringify(metadata['version'])}, this release reads version "${version}"`);
+    }
+    const model = this.#fields(this.#parse(metadata['model']), 'model');
+    return {
+      name: this.#string(model['name'], 'name'),
+      input: this.#input(this.#fields(model['input'], 'input')),
+      layers: this.#list(model['layers'], 'layers').map((layer, i) => this.#layer(this.#fields(layer, `layers[${i}]`))),
+      classes: this.#list(model['classes'], 'classes').map((name, i) => this.#string(name, `classes[${i}]`)),
+      provenance: this.#fields(model['provenance'], 'provenance'),
+    };
+  }
+
+  checkAllUsed(): void {
+    for (const name of this.tensors.keys()) {
+      if (!this.#used.has(name)) this.#fail(`the tensor ${JSON.stringify(name)} belongs to no layer`);
+    }
+  }
+
+  #parse(text: string | undefined): unknown {
+    if (text === undefined) return this.#fail('metadata "model" is missing');
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      return this.#fail(`metadata "model" is not JSON (${(error as Error).message})`, error);
+    }
+  }
+
+  #input(input: Fields): SpikingInput {
+    const normalization = this.#fields(input['normalization'], 'input.normalization');
+    return {
+      shape: this.#numbers(input['shape'], 'input.shape'),
+      normalization: {
+        mean: this.#numbers(normalization['mean'], 'input.normalization.mean'),
+        std: this.#numbers(normalization['std'], 'input.normalization.std'),
+      },
+      scale: this.#number(input['scale'], 'input.scale'),
+    };
+  }
+
+  #layer(layer: Fields): SnnLayer {
+    const name = this.#string(layer['name'], 'layer name');
+    const kind = this.#string(layer['kind'], `${name}.kind`);
+    if (kind !== 'spiking' && kind !== 'readout') this.#fail(`${name}.kind is "${kind}", not "spiking" or "readout"`);
+    const shape = this.#numbers(layer['shape'], `${name}.shape`);
+    const synapses = this.#list(layer['synapses'], `${name}.synapses`).map((synapse, i) =>
+      this.#synapse(this.#fields(synapse, `${name}.synapses[${i}]`), `${name}.${i}`, shape),
+    );
+    const bias = this.#tensor(`${name}.bias`, [Int32Array], [shape[0]!]);
+    const unit = this.#tensor(`${name}.unit`, [Float64Array], [shape[0]!]);
+    if (kind === 'readout') return { kind, name, shape, synapses, bias, unit };
+    const threshold = this.#tensor(`${name}.threshold`, [Int32Array], [shape[0]!]);
+    const initialPotential = this.#tensor(`${name}.initial_potential`, [Int32Array], [shape[0]!]);
+    return { kind, name, shape, synapses, bias, unit, threshold, initialPotential };
+  }
+
+  #synapse(synapse: Fields, name: string, target: readonly number[]): Synapse {
+    const kind = this.#string(synapse['kind'], `${name}.kind`);
+    const pool = synapse['pool'] === undefined ? undefined : this.#fields(synapse['pool'], `${name}.pool`);
+    const base = {
+      source: this.#string(synapse['source'], `${name}.source`),
+      ...(pool && {
+        pool: { kernel: this.#pair(pool['kernel'], `${name}.pool.kernel`), stride: this.#pair(pool['stride'], `${name}.pool.stride`) },
+      }),
+      stride: this.#pair(synapse['stride'], `${name}.stride`),
+      shift: this.#number(synapse['shift'], `${name}.shift`),
+      multiplier: this.#tensor(`${name}.multiplier`, [Int32Array], [target[0]!]),
+    };
+    if (kind === 'identity') return { ...base, kind };
+    if (kind !== 'conv2d') this.#fail(`${name}.kind is "${kind}", not "conv2d" or "identity"`);
+    const kernel = this.#pair(synapse['kernel'], `${name}.kernel`);
+    const padding = this.#numbers(synapse['padding'], `${name}.padding`);
+    if (padding.length !== 4) this.#fail(`${name}.padding is not four numbers`);
+    return {
+      ...base,
+      kind,
+      kernel,
+      padding: padding as unknown as Padding,
+      groups: this.#number(synapse['groups'], `${name}.groups`),
+      weight: this.#tensor<Int8Array | Int16Array>(`${name}.weight`, [Int8Array, Int16Array], [target[0]!, undefined, ...kernel]),
+    };
+  }
+
+  /** `undefined` in `shape` stands for any size; the number of elements is for `checkModel`. */
+  #tensor<T extends SafeTensorData>(
+    name: string,
+    types: readonly (new (length: number) => T)[],
+    shape: readonly (number | undefined)[],
+  ): T {
+    const tensor = this.tensors.get(name);
+    if (!tensor) return this.#fail(`the tensor ${JSON.stringify(name)} is missing`);
+    this.#used.add(name);
+    if (!types.some((type) => tensor.data instanceof type)) {
+      this.#fail(`the tensor ${JSON.stringify(name)} is ${tensor.data.constructor.name}, not ${types.map((t) => t.name).join(' or ')}`);
+    }
+    const fits = tensor.shape.length === shape.length && shape.every((n, i) => n === undefined || n === tensor.shape[i]);
+    if (!fits) {
+      const expected = shape.map((n) => n ?? '*').join(', ');
+      this.#fail(`the tensor ${JSON.stringify(name)} has shape [${tensor.shape.join(', ')}], not [${expected}]`);
+    }
+    return tensor.data as T;
+  }
+
+  #fields(value: unknown, name: string): Fields {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return this.#fail(`${name} is not an object`);
+    return value as Fields;
+  }
+
+  #list(value: unknown, name: string): unknown[] {
+    return Array.isArray(value) ? value : this.#fail(`${name} is not a list`);
+  }
+
+  #numbers(value: unknown, name: string): number[] {
+    return this.#list(value, name).map((n) => this.#number(n, name));
+  }
+
+  #pair(value: unknown, name: string): Pair {
+    const numbers = this.#numbers(value, name);
+    if (numbers.length !== 2) this.#fail(`${name} is not two numbers`);
+    return numbers as unknown as Pair;
+  }
+
+  #number(value: unknown, name: string): number {
+    return typeof value === 'number' ? value : this.#fail(`${name} is not a number`);
+  }
+
+  #string(value: unknown, name: string): string {
+    return typeof value === 'string' ? value : this.#fail(`${name} is not a string`);
+  }
+
+  #fail(problem: string, cause?: unknown): never {
+    const message = `${this.path} is not a spiking model: ${problem}. Convert the network again.`;
+    throw new NoisefloorError('INVALID_FILE', message, { cause });
+  }
+}

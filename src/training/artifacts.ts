@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+import { writeFileAtomic } from '../files.js';
+import type { Normalization } from '../data/dataset.js';
+import type { Graph } from '../graph/graph.js';
+import { parameterSpecs } from '../graph/parameters.js';
+import { gapModel } from './gapModel.js';
+import { trainingLoopModel } from './loopModel.js';
+import { evalModel, trainingModel } from './models.js';
+import { optimizerModel } from './optimizers.js';
+import type { TrainConfig } from './options.js';
+import type { TrainingModels } from './stepper.js';
+
+/** Differentiates the graph: the ONNX models of a training run, standard operators only. */
+export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization): TrainingModels {
+  return {
+    training: trainingModel(graph, config),
+    optimizer: optimizerModel(parameterSpecs(graph), config.optimizer),
+    loop: trainingLoopModel(graph, normalization, config),
+    eval: evalModel(graph),
+    ...(config.noise === 'nq' ? { gap: gapModel(graph, config.noiseTimeSteps) } : {}),
+  };
+}
+
+/** Writes the models beside the checkpoint, in the shape of ONNX Runtime's on-device training artifacts. */
+export async function writeTrainingModels(directory: string, models: TrainingModels): Promise<void> {
+  await writeFileAtomic(join(directory, 'training_model.onnx'), models.training);
+  await writeFileAtomic(join(directory, 'optimizer_model.onnx'), models.optimizer);
+  await writeFileAtomic(join(directory, 'training_loop.onnx'), models.loop);
+  await writeFileAtomic(join(directory, 'eval_model.onnx'), models.eval);
+  if (models.gap) await writeFileAtomic(join(directory, 'gap_model.onnx'), models.gap);
+}

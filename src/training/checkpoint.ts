@@ -1,0 +1,127 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NoisefloorError } from '../errors.js';
+import { readWholeFile, writeFileAtomic } from '../files.js';
+import type { Graph } from '../graph/graph.js';
+import type { TrainedNetwork } from '../graph/network.js';
+import { parameterSpecs } from '../graph/parameters.js';
+import { inferShapes } from '../graph/shapes.js';
+import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorsFile } from '../safetensors.js';
+import { elementCount, type Parameters, type Tensor } from '../tensor.js';
+import type { Normalization } from '../data/dataset.js';
+import { optimizerKinds, stateNames } from './optimizers.js';
+import type { TrainConfig } from './options.js';
+
+const format = 'noisefloor-checkpoint';
+const samplesName = 'samples.images';
+
+/** How far training has come; a resumed run goes on at exactly this step. */
+export interface TrainPosition {
+  /** From 0: the epoch that `step` counts in. */
+  readonly epoch: number;
+  /** Steps of that epoch already taken. */
+  readonly step: number;
+  /** Sums over those steps, for the epoch's log. */
+  readonly lossSum: number;
+  readonly correctSum: number;
+  readonly imageCount: number;
+  /** With `nq`: noise strength per activation. */
+  readonly sigma: Readonly<Record<string, number>>;
+}
+
+/** The whole state of a training run. */
+export interface Checkpoint {
+  readonly network: TrainedNetwork;
+  readonly config: TrainConfig;
+  readonly position: TrainPosition;
+  /** Optimiser state by name, such as `conv1.weight.momentum`. */
+  readonly optimizerState: Parameters;
+}
+
+export function checkpointPath(directory: string): string {
+  return join(directory, 'checkpoint.safetensors');
+}
+
+/** Whether a training run has left its checkpoint in `directory`. */
+export function hasCheckpoint(directory: string): Promise<boolean> {
+  return stat(checkpointPath(directory)).then(() => true, () => false);
+}
+
+export async function writeCheckpoint(directory: string, { network, config, position, optimizerState }: Checkpoint): Promise<void> {
+  const tensors = new Map<string, SafeTensor>([...network.parameters, ...optimizerState]);
+  if (network.samples) {
+    const { images, count } = network.samples;
+    tensors.set(samplesName, { shape: [count, ...network.graph.input.shape], data: images });
+  }
+  const { graph, classes, normalization, provenance } = network;
+  const metadata = {
+    format,
+    version: '1',
+    network: JSON.stringify({ graph, classes, normalization, provenance }),
+    training: JSON.stringify({ config, position }),
+  };
+  await writeFileAtomic(checkpointPath(directory), encodeSafetensors({ tensors, metadata }));
+}
+
+/** Reads the folder of a training run whole, to resume it. Errors: `FILE_NOT_FOUND`, `INVALID_FILE`. */
+export async function readTrainingCheckpoint(directory: string): Promise<Checkpoint> {
+  const path = checkpointPath(directory);
+  const file = await readCheckpointFile(path);
+  const network = readNetwork(file, path);
+  const { config, position } = parse<{ config: TrainConfig; position: TrainPosition }>(file, 'training', path);
+  if (!optimizerKinds.includes(config?.optimizer?.kind) || !Number.isInteger(position?.epoch) || !Number.isInteger(position?.step)) {
+    throw new NoisefloorError('INVALID_FILE', `${path}: its metadata "training" lacks the optimiser or the position; the file is damaged.`);
+  }
+  const optimizerState: Parameters = new Map();
+  for (const { name, shape, role } of parameterSpecs(network.graph)) {
+    if (role === 'buffer') continue;
+    for (const state of stateNames(config.optimizer.kind, name)) optimizerState.set(state, floatTensor(file, state, shape, path));
+  }
+  return { network, config, position, optimizerState };
+}
+
+/** The trained network in the folder of a training run: what conversion and the ONNX export read. */
+export async function readCheckpoint(directory: string): Promise<TrainedNetwork> {
+  const path = checkpointPath(directory);
+  return readNetwork(await readCheckpointFile(path), path);
+}
+
+async function readCheckpointFile(path: string): Promise<SafeTensorsFile> {
+  const file = decodeSafetensors(await readWholeFile(path, 'checkpoint'), path);
+  if (file.metadata.format === format && file.metadata.version === '1') return file;
+  throw new NoisefloorError('INVALID_FILE', `${path} is not a noisefloor checkpoint of version 1: give the folder that "train" wrote.`);
+}
+
+function readNetwork(file: SafeTensorsFile, path: string): TrainedNetwork {
+  const description = parse<{
+    graph: Graph;
+    classes: readonly string[];
+    normalization: Normalization;
+    provenance: Record<string, unknown>;
+  }>(file, 'network', path);
+  inferShapes(description.graph);
+  const parameters: Parameters = new Map();
+  for (const { name, shape } of parameterSpecs(description.graph)) parameters.set(name, floatTensor(file, name, shape, path));
+  const samples = file.tensors.get(samplesName);
+  if (!samples) return { ...description, parameters };
+  const count = samples.shape[0] ?? 0;
+  const { data } = floatTensor(file, samplesName, [count, ...description.graph.input.shape], path);
+  return { ...description, parameters, samples: { images: data, count } };
+}
+
+function parse<T>(file: SafeTensorsFile, key: string, path: string): T {
+  try {
+    return JSON.parse(file.metadata[key] ?? '') as T;
+  } catch (error) {
+    throw new NoisefloorError('INVALID_FILE', `${path}: its metadata "${key}" is not JSON; the file is damaged.`, { cause: error });
+  }
+}
+
+function floatTensor(file: SafeTensorsFile, name: string, shape: readonly number[], path: string): Tensor {
+  const tensor = file.tensors.get(name);
+  if (!(tensor?.data instanceof Float32Array) || tensor.data.length !== elementCount(shape) || tensor.shape.join() !== shape.join()) {
+    const found = tensor ? `[${tensor.shape.join(', ')}]` : 'nothing';
+    throw new NoisefloorError('CHECKPOINT_MISMATCH', `${path}: expected float32 "${name}" [${shape.join(', ')}] but found ${found}.`);
+  }
+  return { shape, data: tensor.data };
+}

@@ -1,0 +1,40 @@
+import { inputsOf, type Graph } from '../graph/graph.js';
+import type { OnnxBuilder } from '../onnx/builder.js';
+import { differentiate } from './layers/index.js';
+import type { Differentiated, Operand, TrainingContext } from './layers/rule.js';
+
+export interface ForwardPass {
+  readonly logits: string;
+  /** Reverse-mode differentiation from d loss / d logits: the gradient of every parameter by name. */
+  backward(logitsGradient: string): Map<string, string>;
+}
+
+/** Emits the training-mode forward pass of a whole graph. */
+export function emitForward(context: TrainingContext, graph: Graph): ForwardPass {
+  const steps = new Map<string, Differentiated>();
+  const operand = (name: string): Operand => (name === graph.input.name ? { value: name } : steps.get(name)!);
+  for (const node of graph.nodes) steps.set(node.name, differentiate(context, node, inputsOf(node).map(operand)));
+  return { logits: operand(graph.output).value, backward: (gradient) => emitBackward(context.onnx, graph, steps, gradient) };
+}
+
+function emitBackward(onnx: OnnxBuilder, graph: Graph, steps: ReadonlyMap<string, Differentiated>, logitsGradient: string): Map<string, string> {
+  const arriving = new Map<string, string[]>([[graph.output, [logitsGradient]]]);
+  const parameters = new Map<string, string>();
+  for (const node of [...graph.nodes].reverse()) {
+    const gradients = arriving.get(node.name);
+    if (!gradients) continue;
+    const inputs = inputsOf(node);
+    const needsInput = inputs.some((input) => input !== graph.input.name);
+    const back = steps.get(node.name)!.backward(total(onnx, gradients), needsInput);
+    for (const [name, gradient] of Object.entries(back.parameters)) parameters.set(name, gradient);
+    inputs.forEach((input, i) => {
+      const gradient = back.inputs[i];
+      if (input !== graph.input.name && gradient !== undefined) arriving.set(input, [...(arriving.get(input) ?? []), gradient]);
+    });
+  }
+  return parameters;
+}
+
+function total(onnx: OnnxBuilder, gradients: readonly string[]): string {
+  return gradients.reduce((sum, gradient) => onnx.node('Add', [sum, gradient]));
+}

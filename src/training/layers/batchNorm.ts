@@ -1,0 +1,62 @@
+import { elementCount } from '../../tensor.js';
+import type { BatchNormNode } from '../../graph/graph.js';
+import type { OnnxBuilder } from '../../onnx/builder.js';
+import { alignChannels, dotPerChannel, emitAffine, sumPerChannel } from './affine.js';
+import type { LayerRule } from './rule.js';
+
+/**
+ * Batch statistics in standard operators. Over M = N H W values a channel, with xc = x - mean, var = mean(xc^2),
+ * r = 1 / sqrt(var + eps) and a = gamma r: y = a xc + beta; dbeta = sum(dy); dgamma = r sum(dy xc);
+ * dx = a dy - xc a r dgamma / M - a dbeta / M. The variance is taken of the centred values: mean(x^2) - mean^2 loses its
+ * digits where the mean is much larger than the deviation.
+ */
+export const batchNormRule: LayerRule<BatchNormNode> = (context, node, [input]) => {
+  const { onnx } = context;
+  const shape = context.shapes.get(node.input)!;
+  const channels = shape[0]!;
+  const [weight, bias] = [`${node.name}.weight`, `${node.name}.bias`];
+  const count = onnx.node('Mul', [context.batchSize, onnx.floats(elementCount(shape) / channels)]);
+
+  const mean = onnx.node('Div', [sumPerChannel(onnx, input!.value, shape), count]);
+  const centred = onnx.node('Sub', [input!.value, alignChannels(onnx, mean, shape)]);
+  const variance = onnx.node('Div', [dotPerChannel(onnx, centred, centred, shape), count]);
+  const inverse = onnx.node('Reciprocal', [onnx.node('Sqrt', [onnx.node('Add', [variance, onnx.floats(node.epsilon)])])]);
+  const scale = onnx.node('Mul', [weight, inverse]);
+  const affine = { base: centred, scale, shift: bias };
+  updateStatistics(onnx, node, mean, variance, count, (name, next) => context.updateBuffer(name, next));
+
+  return {
+    affine,
+    get value() {
+      return emitAffine(onnx, affine, channels, node.name);
+    },
+    backward: (gradient, needsInput) => {
+      const sum = sumPerChannel(onnx, gradient, shape);
+      const weightGradient = onnx.node('Mul', [dotPerChannel(onnx, gradient, centred, shape), inverse]);
+      const parameters = { [weight]: weightGradient, [bias]: sum };
+      if (!needsInput) return { inputs: [undefined], parameters };
+      const perCount = onnx.node('Div', [scale, count]);
+      const slope = onnx.node('Mul', [onnx.node('Mul', [perCount, inverse]), weightGradient]);
+      const offset = onnx.node('Neg', [onnx.node('Mul', [perCount, sum])]);
+      const scaled = emitAffine(onnx, { base: gradient, scale, shift: offset }, channels);
+      return { inputs: [onnx.node('Sub', [scaled, onnx.node('Mul', [centred, alignChannels(onnx, slope, shape)])], {}, 'dX')], parameters };
+    },
+  };
+};
+
+function updateStatistics(
+  onnx: OnnxBuilder,
+  node: BatchNormNode,
+  mean: string,
+  variance: string,
+  count: string,
+  update: (name: string, next: string) => void,
+): void {
+  const blend = (name: string, value: string): void => {
+    const kept = onnx.node('Mul', [name, onnx.floats(1 - node.momentum)]);
+    update(name, onnx.node('Add', [kept, onnx.node('Mul', [value, onnx.floats(node.momentum)])]));
+  };
+  const freedom = onnx.node('Max', [onnx.node('Sub', [count, onnx.floats(1)]), onnx.floats(1)]);
+  blend(`${node.name}.running_mean`, mean);
+  blend(`${node.name}.running_var`, onnx.node('Mul', [variance, onnx.node('Div', [count, freedom])]));
+}

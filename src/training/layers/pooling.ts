@@ -1,0 +1,49 @@
+import type { AvgPoolNode, FlattenNode, GlobalAvgPoolNode } from '../../graph/graph.js';
+import type { OnnxBuilder } from '../../onnx/builder.js';
+import { poolAttributes } from '../../onnx/layers.js';
+import type { LayerRule } from './rule.js';
+
+export const avgPoolRule: LayerRule<AvgPoolNode> = ({ onnx, shapes }, node, [input]) => {
+  const [channels, height, width] = shapes.get(node.input) as [number, number, number];
+  const [, outHeight, outWidth] = shapes.get(node.name) as [number, number, number];
+  const [kh, kw] = node.kernel;
+  const tiles = node.stride[0] === kh && node.stride[1] === kw && outHeight * kh === height && outWidth * kw === width;
+  return {
+    value: onnx.node('AveragePool', [input!.value], poolAttributes(node), node.name),
+    backward: (gradient) => {
+      const share = onnx.node('Mul', [gradient, onnx.floats(1 / (kh * kw))]);
+      if (tiles) return { inputs: [repeat(onnx, share, [channels, outHeight, outWidth], kh, kw)], parameters: {} };
+      const ones = onnx.floats(new Array<number>(channels * kh * kw).fill(1), [channels, 1, kh, kw]);
+      const padding = [height - ((outHeight - 1) * node.stride[0] + kh), width - ((outWidth - 1) * node.stride[1] + kw)];
+      const attributes = { kernel_shape: node.kernel, strides: node.stride, group: channels, output_padding: padding };
+      return { inputs: [onnx.node('ConvTranspose', [share, ones], attributes)], parameters: {} };
+    },
+  };
+};
+
+/** Every value of a [N, C, H, W] map kh x kw times. */
+function repeat(onnx: OnnxBuilder, value: string, shape: readonly [number, number, number], kh: number, kw: number): string {
+  const [channels, height, width] = shape;
+  const apart = onnx.node('Reshape', [value, onnx.ints([-1, channels, height, 1, width, 1])]);
+  const wide = onnx.node('Expand', [apart, onnx.ints([1, 1, 1, kh, 1, kw])]);
+  return onnx.node('Reshape', [wide, onnx.ints([-1, channels, height * kh, width * kw])]);
+}
+
+export const globalAvgPoolRule: LayerRule<GlobalAvgPoolNode> = ({ onnx, shapes }, node, [input]) => {
+  const [, height, width] = shapes.get(node.input) as [number, number, number];
+  return {
+    value: onnx.node('GlobalAveragePool', [input!.value], {}, node.name),
+    backward: (gradient) => {
+      const share = onnx.node('Mul', [gradient, onnx.floats(1 / (height * width))]);
+      return { inputs: [onnx.node('Expand', [share, onnx.ints([1, 1, height, width])])], parameters: {} };
+    },
+  };
+};
+
+export const flattenRule: LayerRule<FlattenNode> = ({ onnx, shapes }, node, [input]) => ({
+  value: onnx.node('Flatten', [input!.value], { axis: 1 }, node.name),
+  backward: (gradient) => ({
+    inputs: [onnx.node('Reshape', [gradient, onnx.ints([-1, ...shapes.get(node.input)!])])],
+    parameters: {},
+  }),
+});

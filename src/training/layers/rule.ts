@@ -1,0 +1,57 @@
+import type { GraphNode, Shape } from '../../graph/graph.js';
+import type { OnnxBuilder } from '../../onnx/builder.js';
+
+/** What the rules of one training graph share. */
+export interface TrainingContext {
+  readonly onnx: OnnxBuilder;
+  /** Shape of every graph value, without the batch. */
+  readonly shapes: ReadonlyMap<string, Shape>;
+  /** ONNX value `labels`-sized count of images, a float32 scalar. */
+  readonly batchSize: string;
+  readonly noise: NoiseKind;
+  /** Weight of the activity penalty; 0 without. */
+  readonly activityPenalty: number;
+  /** A fresh draw of the noise, of the shape of the value `like`; the law follows from the kind of noise. */
+  readonly drawNoise: (like: string) => string;
+  /** Declares that `value` is the new content of the buffer `name` after this step. */
+  updateBuffer(name: string, value: string): void;
+}
+
+export const noiseKinds = ['none', 'nq', 'adaptor'] as const;
+/**
+ * `nq`: Gaussian noise after the quantiser (Huang et al., TNNLS 2025); qcfs activations.
+ * `adaptor`: stochastic rounding in the quantiser (Noise Adaptor, variant A); lsq activations.
+ */
+export type NoiseKind = (typeof noiseKinds)[number];
+
+/** Gradients that one node passes on. */
+export interface NodeGradients {
+  /** One per input, in the order of the node's inputs. Left out where the input needs none. */
+  readonly inputs: readonly (string | undefined)[];
+  /** By parameter name, such as `conv1.weight`. */
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+/** base * scale + shift per channel, scale and shift [C]. */
+export interface Affine {
+  readonly base: string;
+  readonly scale: string;
+  readonly shift: string;
+}
+
+/** What a node gives to the next ones. */
+export interface Operand {
+  /** The value itself; emitted when it is first asked for. */
+  readonly value: string;
+  /** The same value before its last, affine step, for a rule that has an affine step of its own to join with it. */
+  readonly affine?: Affine;
+}
+
+/** A node's value in training mode, and how a gradient of it goes back through the node. */
+export interface Differentiated extends Operand {
+  /** `needsInput`: whether the gradients of the inputs are wanted. */
+  backward(gradient: string, needsInput: boolean): NodeGradients;
+}
+
+/** Emits the training-mode forward pass of one kind of node; parameters are ONNX values of their own names. */
+export type LayerRule<Node extends GraphNode> = (context: TrainingContext, node: Node, inputs: readonly Operand[]) => Differentiated;

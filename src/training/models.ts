@@ -1,0 +1,111 @@
+import type { ActivationNode, Graph } from '../graph/graph.js';
+import { parameterSpecs } from '../graph/parameters.js';
+import { inferShapes } from '../graph/shapes.js';
+import { OnnxBuilder } from '../onnx/builder.js';
+import { emitGraph, emitInference } from '../onnx/layers.js';
+import { emitForward } from './gradients.js';
+import { sigmaInput } from './layers/activation.js';
+import type { NoiseKind } from './layers/rule.js';
+import { crossEntropy, emitBatchSize } from './loss.js';
+
+/** `input` [N, C, H, W], `labels` int64 [N], and each parameter and buffer by its name. */
+function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
+  onnx.input(graph.input.name, 'float32', ['N', ...graph.input.shape]);
+  onnx.input('labels', 'int64', ['N']);
+  for (const { name, shape } of parameterSpecs(graph)) onnx.input(name, 'float32', shape);
+}
+
+/** The activations that noise goes into, in the order of the graph. */
+export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode[] {
+  if (noise === 'none') return [];
+  return graph.nodes.filter((node): node is ActivationNode => node.op === 'activation' && node.activation.kind !== 'relu');
+}
+
+/** What decides the training graph besides the network. */
+export interface TrainingGraphOptions {
+  readonly noise: NoiseKind;
+  readonly activityPenalty: number;
+  readonly labelSmoothing: number;
+}
+
+/** How the training graph comes by its noise; called once an activation. */
+export type NoiseSource = (like: string) => string;
+
+export interface TrainingStep {
+  readonly loss: string;
+  readonly correct: string;
+  readonly gradientOf: (parameter: string) => string;
+  readonly bufferOf: (buffer: string) => string;
+}
+
+/** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
+export function emitTrainingStep(onnx: OnnxBuilder, graph: Graph, options: TrainingGraphOptions, drawNoise: NoiseSource): TrainingStep {
+  const shapes = inferShapes(graph);
+  const batchSize = emitBatchSize(onnx, 'labels');
+  const buffers = new Map<string, string>();
+  const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
+  const { noise, activityPenalty } = options;
+  const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, drawNoise, updateBuffer }, graph);
+  const loss = crossEntropy(onnx, forward.logits, 'labels', shapes.get(graph.output)![0]!, batchSize, options.labelSmoothing);
+  const gradients = forward.backward(loss.gradient());
+  return {
+    loss: loss.value,
+    correct: loss.correct,
+    gradientOf: (name) => gradients.get(name)!,
+    bufferOf: (name) => buffers.get(name)!,
+  };
+}
+
+/**
+ * training_model.onnx. With noise also `noise` [P], samples of its law, and `noise_offsets` int64, for each noisy
+ * activation where in `noise` this step's draw begins; with `nq` one scalar `<activation>.sigma` each besides.
+ * Outputs: `loss`, `correct` (scalars), `P.grad` for each trained parameter, `B.next` for each buffer.
+ */
+export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint8Array<ArrayBuffer> {
+  const onnx = new OnnxBuilder('training');
+  declareInputs(onnx, graph);
+  const noisy = noisyActivations(graph, options.noise);
+  if (options.noise === 'nq') for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
+  const step = emitTrainingStep(onnx, graph, options, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
+  onnx.output(step.loss, 'loss', 'float32', []);
+  onnx.output(step.correct, 'correct', 'float32', []);
+  for (const { name, shape, role } of parameterSpecs(graph)) {
+    if (role === 'buffer') onnx.output(step.bufferOf(name), `${name}.next`, 'float32', shape);
+    else onnx.output(step.gradientOf(name), `${name}.grad`, 'float32', shape);
+  }
+  return onnx.build();
+}
+
+/**
+ * Draws by reading the `noise` input at this step's offsets: the runtime's own random operators fill one value at a
+ * time on one thread, and took a quarter of a step.
+ */
+function noiseReader(onnx: OnnxBuilder, draws: number): NoiseSource {
+  onnx.input('noise', 'float32', ['P']);
+  onnx.input('noise_offsets', 'int64', [draws]);
+  let next = 0;
+  return (like) => {
+    const start = onnx.node('Gather', ['noise_offsets', onnx.ints([next++])]);
+    const end = onnx.node('Add', [start, onnx.node('Size', [like])]);
+    const drawn = onnx.node('Slice', ['noise', start, end]);
+    return onnx.node('Reshape', [drawn, onnx.node('Shape', [like])]);
+  };
+}
+
+function unreachable(): never {
+  throw new Error('no noise was asked for');
+}
+
+/** eval_model.onnx: the network in inference mode. Outputs: `loss`, `correct` (scalars) and `logits` [N, classes]. */
+export function evalModel(graph: Graph): Uint8Array<ArrayBuffer> {
+  const onnx = new OnnxBuilder('eval');
+  declareInputs(onnx, graph);
+  const values = emitGraph(graph, graph.input.name, (node, inputs) => emitInference(onnx, node, inputs));
+  const logits = values.get(graph.output)!;
+  const classes = inferShapes(graph).get(graph.output)![0]!;
+  const loss = crossEntropy(onnx, logits, 'labels', classes, emitBatchSize(onnx, 'labels'));
+  onnx.output(loss.value, 'loss', 'float32', []);
+  onnx.output(loss.correct, 'correct', 'float32', []);
+  onnx.output(logits, 'logits', 'float32', ['N', classes]);
+  return onnx.build();
+}

@@ -1,0 +1,44 @@
+import { batchRanges, normalizeImages } from '../data/batches.js';
+import type { Dataset, Split } from '../data/dataset.js';
+import { Random } from '../random.js';
+import { pixelBatch } from './batches.js';
+import { deriveSeed, seedUse } from './seeds.js';
+import type { TrainingStepper } from './stepper.js';
+
+/**
+ * Validation images that the gap is measured on. The variance is taken over all neurons of all of them, so a thousand
+ * images fix it to well under a percent, at a small part of an epoch.
+ */
+const gapImages = 1024;
+
+export interface MeasuredSigma {
+  /** sqrt of the mean over batches of the variance of the gap, per activation, in units of the activation. */
+  readonly sigma: Record<string, number>;
+  readonly mean: Record<string, number>;
+}
+
+/**
+ * Layer-wise error-compensating strategy of NQ: the strength of next epoch's noise, from the gap between the clean
+ * quantised network and its spiking network on validation images with the training augmentation.
+ */
+export async function measureSigma(stepper: TrainingStepper, data: Dataset, validation: Split, epoch: number): Promise<MeasuredSigma> {
+  const { augment, cutout, seed, batchSize } = stepper.config;
+  const random = new Random(deriveSeed(seed, seedUse.gap, epoch));
+  const variances: Record<string, number> = {};
+  const means: Record<string, number> = {};
+  const available = Math.min(gapImages, validation.count);
+  // Whole batches, since each weighs the same; a GPU also plans its convolutions anew for each other size.
+  const count = available < batchSize ? available : available - (available % batchSize);
+  const ranges = [...batchRanges(count, batchSize)];
+  for (const [begin, end] of ranges) {
+    const indices = Array.from({ length: end - begin }, (_, i) => begin + i);
+    const { pixels } = pixelBatch(data, validation, indices, { augment, cutout, random });
+    const images = normalizeImages(pixels, data.normalization, data.shape);
+    for (const [name, { mean, variance }] of Object.entries(await stepper.measureGap(images))) {
+      variances[name] = (variances[name] ?? 0) + variance / ranges.length;
+      means[name] = (means[name] ?? 0) + mean / ranges.length;
+    }
+  }
+  const sigma = Object.fromEntries(Object.entries(variances).map(([name, variance]) => [name, Math.sqrt(variance)]));
+  return { sigma, mean: means };
+}

@@ -1,0 +1,120 @@
+import { mkdir } from 'node:fs/promises';
+import { Worker } from 'node:worker_threads';
+import { openDataset } from '../data/open.js';
+import type { Dataset } from '../data/dataset.js';
+import { invalidArgument, NoisefloorError, type ErrorCode } from '../errors.js';
+import type { TrainedNetwork } from '../graph/network.js';
+import type { RuntimeOptions } from '../onnx/device.js';
+import { checkpointPath, hasCheckpoint, type Checkpoint } from './checkpoint.js';
+import { resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
+import { freshStart, resumedStart } from './start.js';
+
+export interface TrainResult {
+  /** Folder of the artifacts. */
+  readonly directory: string;
+  /** Epochs of this run, without those before a resume. */
+  readonly epochs: readonly EpochLog[];
+  readonly network: TrainedNetwork;
+}
+
+/** What the worker is started with. */
+export interface WorkerJob {
+  readonly start: Checkpoint;
+  readonly data: Dataset;
+  readonly directory: string;
+  readonly runtime: RuntimeOptions;
+  /** Int32Array of one element; 1 asks the worker to save and stop. */
+  readonly stop: SharedArrayBuffer;
+}
+
+export type WorkerMessage =
+  | { readonly kind: 'progress'; readonly event: TrainProgress }
+  | { readonly kind: 'done'; readonly network: TrainedNetwork }
+  | { readonly kind: 'failed'; readonly code?: ErrorCode; readonly message: string; readonly stack?: string };
+
+/**
+ * Trains a quantised network with noise, for conversion. Runs in a worker thread, since ONNX Runtime blocks the thread
+ * it is called on. Writes the models of the training artifacts (docs/architecture.md), `checkpoint.safetensors` (after
+ * every epoch, and when the signal fires) and `log.jsonl` into `options.out`.
+ *
+ * Errors: `INVALID_ARGUMENT`; `MISSING_DEPENDENCY` without onnxruntime-node; `CHECKPOINT_MISMATCH` where `resume` finds
+ * another network; `TRAINING_DIVERGED`; `ABORTED` once the signal fired and the checkpoint is saved.
+ */
+export async function train(options: TrainOptions): Promise<TrainResult> {
+  checkOptions(options);
+  const config = resolveConfig(options);
+  const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
+  const graph = resolveGraph(options, data);
+  const start = options.resume === true ? await resumedStart(options.out, graph, config) : freshStart(graph, config, data);
+  if (options.resume !== true) await refuseExisting(options.out);
+  await makeDirectory(options.out);
+  const runtime: RuntimeOptions = { device: options.device, threads: options.threads };
+  return runInWorker({ start, data, directory: options.out, runtime, stop: new SharedArrayBuffer(4) }, options);
+}
+
+function checkOptions(options: Partial<TrainOptions> | undefined): void {
+  if (typeof options !== 'object') throw invalidArgument('options', 'object with network, data and out', options);
+  if (typeof options.out !== 'string' || options.out === '') throw invalidArgument('out', 'path of a folder', options.out);
+  for (const name of ['network', 'data'] as const) {
+    const value = options[name];
+    if (typeof value !== 'string' && (typeof value !== 'object' || value === null)) throw invalidArgument(name, 'name or object', value);
+  }
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    throw new NoisefloorError('IO', `Could not make the folder ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function refuseExisting(directory: string): Promise<void> {
+  if (await hasCheckpoint(directory)) {
+    throw new NoisefloorError('INVALID_ARGUMENT', `${checkpointPath(directory)} exists already: resume it, or give another folder.`);
+  }
+}
+
+function runInWorker(job: WorkerJob, { signal, onProgress, out }: TrainOptions): Promise<TrainResult> {
+  if (signal?.aborted) return Promise.reject(new NoisefloorError('ABORTED', 'Training was aborted before it began.'));
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: job, name: 'noisefloor-train' });
+  const stop = (): void => void Atomics.store(new Int32Array(job.stop), 0, 1);
+  signal?.addEventListener('abort', stop, { once: true });
+  const epochs: EpochLog[] = [];
+  return new Promise<TrainResult>((resolve, reject) => {
+    worker.on('message', (message: WorkerMessage) => {
+      switch (message.kind) {
+        case 'progress':
+          if (message.event.kind === 'epoch') epochs.push(epochLog(message.event));
+          try {
+            onProgress?.(message.event);
+          } catch (error) {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          }
+          break;
+        case 'done':
+          resolve({ directory: out, epochs, network: message.network });
+          break;
+        case 'failed':
+          reject(restoreError(message));
+          break;
+      }
+    });
+    worker.on('error', reject);
+    worker.on('exit', (code) => reject(new Error(`The training thread ended early with code ${code}.`)));
+  }).finally(async () => {
+    signal?.removeEventListener('abort', stop);
+    await worker.terminate();
+  });
+}
+
+function epochLog(event: Extract<TrainProgress, { kind: 'epoch' }>): EpochLog {
+  const { kind: _, epochs: __, ...log } = event;
+  return log;
+}
+
+function restoreError({ code, message, stack }: Extract<WorkerMessage, { kind: 'failed' }>): Error {
+  const error = code === undefined ? new Error(message) : new NoisefloorError(code, message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

@@ -1,0 +1,234 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { exportOnnx } from '../src/onnx/export.js';
+import { packageVersion } from '../src/report/machine.js';
+import { readCheckpoint } from '../src/training/checkpoint.js';
+import { cli, writeTinyCheckpoint, writeTinyMnist } from './support/cliFixture.js';
+
+let folder: string;
+let spec: string;
+let model: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'noisefloor-cli-'));
+  spec = await writeTinyMnist(join(folder, 'data'));
+  await writeTinyCheckpoint(join(folder, 'trained'), spec);
+  model = join(folder, 'tiny.safetensors');
+  const ran = await cli(['convert', join(folder, 'trained'), '--out', model]);
+  expect(ran).toMatchObject({ code: 0 });
+  expect(ran.stdout).toContain(`Wrote ${model}: int8`);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Exactly one JSON document on stdout. */
+function document(stdout: string): Record<string, unknown> {
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+describe('usage', () => {
+  const commands = ['quickstart', 'train', 'convert', 'eval', 'predict', 'inspect', 'bench'];
+
+  it('lists all commands and prints the version', async () => {
+    const help = await cli(['--help']);
+    expect(help).toMatchObject({ code: 0, stderr: '' });
+    for (const command of commands) expect(help.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+    for (const name of ['NOISEFLOOR_ISA', 'NOISEFLOOR_DEBUG', 'NO_COLOR', '130']) expect(help.stdout).toContain(name);
+    expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${packageVersion()}\n`, stderr: '' });
+  });
+
+  it.each(commands)('prints help of %s with defaults', async (command) => {
+    const help = await cli([command, '--help']);
+    expect(help).toMatchObject({ code: 0, stderr: '' });
+    expect(help.stdout).toContain(`Usage: noisefloor ${command}`);
+    expect(help.stdout).toContain('--json');
+    const defaults = help.stdout.replace(/\s+/g, ' ').match(/default: (?!false)/g) ?? [];
+    expect(defaults.length > 0).toBe(command !== 'inspect');
+  });
+
+  it.each([
+    ['nothing', []],
+    ['an unknown command', ['evl']],
+    ['an unknown option', ['inspect', 'x', '--colour']],
+    ['a missing argument', ['eval']],
+    ['a missing option', ['eval', 'x']],
+    ['an argument too many', ['inspect', 'x', 'y']],
+    ['a step count of 0', ['eval', 'x', '--data', 'mnist', '--time-steps', '1,0']],
+    ['a step count of 65', ['eval', 'x', '--data', 'mnist', '--time-steps', '65']],
+    ['steps named twice', ['eval', 'x', '--data', 'mnist', '--time-steps', '2,2']],
+    ['a limit that is not a number', ['eval', 'x', '--data', 'mnist', '--limit', '1e3']],
+    ['a learning rate of 0', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--learning-rate', '0']],
+    ['an unknown noise', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--noise', 'pink']],
+    ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
+    ['a report that is no page', ['eval', 'x', '--data', 'mnist', '--report', 'r.pdf']],
+  ])('exits with 2 for %s and says how to go on', async (_, argv) => {
+    const ran = await cli(argv);
+    expect(ran).toMatchObject({ code: 2, stdout: '' });
+    expect(ran.stderr).not.toBe('');
+    expect(ran.stderr).not.toMatch(/^ {4}at /m);
+  });
+
+  it('exits with 2 for an invalid argument found later, naming what there is', async () => {
+    const ran = await cli(['eval', model, '--data', 'imagenet']);
+    expect(ran).toMatchObject({ code: 2, stdout: '' });
+    expect(ran.stderr).toBe('error: Unknown data set "imagenet". Should be one of: mnist, mnist:DIR, cifar10:DIR, cifar100:DIR.\n');
+  });
+
+  it('exits with 1 for a file that is not there, with a stack only on request', async () => {
+    const argv = ['inspect', join(folder, 'none.safetensors')];
+    const ran = await cli(argv);
+    expect(ran).toMatchObject({ code: 1, stdout: '' });
+    expect(ran.stderr).toMatch(/^error: No .* at .*none\.safetensors: check the path\.\n$/);
+    expect((await cli(argv, { debug: true })).stderr).toMatch(/^ {4}at /m);
+  });
+
+  it('puts the error as the one JSON document on stdout with --json', async () => {
+    const failed = await cli(['inspect', join(folder, 'none.safetensors'), '--json']);
+    expect(failed.code).toBe(1);
+    expect(document(failed.stdout)).toMatchObject({ error: { code: 'FILE_NOT_FOUND' } });
+    const misused = await cli(['inspect', '--json']);
+    expect(misused.code).toBe(2);
+    expect(document(misused.stdout)).toMatchObject({ error: { code: 'USAGE' } });
+  });
+
+  it('exits with 130 when interrupted', async () => {
+    const ran = await cli(['eval', model, '--data', spec], { signal: AbortSignal.abort() });
+    expect(ran).toMatchObject({ code: 130, stdout: '' });
+    expect(ran.stderr).toMatch(/^error: Interrupted\./);
+  });
+});
+
+describe('convert', () => {
+  it('reports what rounding costs, as JSON', async () => {
+    const out = join(folder, 'wide.safetensors');
+    const ran = await cli(['convert', join(folder, 'trained'), '--out', out, '--weights', 'int16', '--json']);
+    expect(document(ran.stdout)).toMatchObject({ command: 'convert', model: out, weights: 'int16', largestTimeSteps: 64 });
+    expect((await readFile(out)).length).toBeGreaterThan((await readFile(model)).length);
+  });
+});
+
+describe('eval', () => {
+  it('prints the JSON document as specified, arrays in the order of the time steps', async () => {
+    const argv = ['eval', model, '--data', spec, '--time-steps', '4,1,2', '--batch-size', '7', '--threads', '1', '--json'];
+    const { code, stdout } = await cli(argv);
+    expect(code).toBe(0);
+    const result = document(stdout);
+    expect(Object.keys(result)).toEqual([
+      'command', 'model', 'data', 'images', 'timeSteps', 'top1', 'top5', 'spikesPerNeuron', 'synapticOperations',
+      'imagesPerSecond', 'seconds', 'threads', 'isa',
+    ]);
+    expect(result).toMatchObject({ command: 'eval', model, data: spec, images: 25, timeSteps: [4, 1, 2], threads: 1 });
+    const operations = result['synapticOperations'] as Record<string, number[]>;
+    expect(Object.keys(operations)).toEqual(['effectiveACs', 'effectiveMACs', 'dense']);
+    expect(operations['dense']).toEqual([784 * 4 + 4 * 1960, 784 * 4 + 1960, 784 * 4 + 2 * 1960]);
+    for (const accuracy of result['top1'] as number[]) expect(accuracy * 25).toBeCloseTo(Math.round(accuracy * 25), 9);
+    const [four, one] = result['spikesPerNeuron'] as number[];
+    expect(four).toBeGreaterThan(one!);
+  });
+
+  it('gives the same counts whatever batches and threads', async () => {
+    const counts = async (...more: string[]): Promise<unknown> => {
+      const { stdout } = await cli(['eval', model, '--data', spec, '--json', ...more]);
+      const { top1, top5, spikesPerNeuron, synapticOperations } = document(stdout);
+      return { top1, top5, spikesPerNeuron, synapticOperations };
+    };
+    expect(await counts('--batch-size', '25', '--threads', '2')).toEqual(await counts('--batch-size', '25', '--threads', '1'));
+    const limited = document((await cli(['eval', model, '--data', spec, '--json', '--limit', '10'])).stdout);
+    expect(limited['images']).toBe(10);
+  });
+
+  it('writes a report with the dense network beside it', async () => {
+    const report = join(folder, 'out', 'r.html');
+    const argv = ['eval', model, '--data', spec, '--time-steps', '1,8', '--against', join(folder, 'trained'), '--report', report, '--json'];
+    const { code, stdout, stderr } = await cli(argv);
+    expect(code).toBe(0);
+    expect(stderr).toContain(`Wrote ${report}`);
+    expect(document(stdout)).toMatchObject({ dense: { images: 25, batchSize: 64 } });
+    const json = JSON.parse(await readFile(report.replace('.html', '.json'), 'utf8')) as { comparison: { layers: { name: string; correlation: number }[] }; seed?: number };
+    expect(json.comparison.layers.map((layer) => layer.name)).toEqual(['act']);
+    expect(json.comparison.layers[0]!.correlation).toBeGreaterThan(0.9);
+    expect(await readFile(report, 'utf8')).toContain('ANN against SNN');
+  });
+
+  it('refuses a data set that does not fit the model', async () => {
+    const cifar = join(folder, 'cifar');
+    await mkdir(cifar);
+    for (const name of ['data_batch_1', 'data_batch_2', 'data_batch_3', 'data_batch_4', 'data_batch_5', 'test_batch']) {
+      await writeFile(join(cifar, `${name}.bin`), new Uint8Array(3073));
+    }
+    const ran = await cli(['eval', model, '--data', `cifar10:${cifar}`]);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toMatch(/tiny takes images of \[1, 28, 28\] but those of cifar10:.* are \[3, 32, 32\]/);
+  });
+});
+
+describe('predict', () => {
+  it('names the best classes of each picture', async () => {
+    const path = join(folder, 'picture.png');
+    await sharp({ create: { width: 60, height: 40, channels: 3, background: '#808080' } }).png().toFile(path);
+    const { code, stdout } = await cli(['predict', model, path, path, '--time-steps', '4', '--top', '3', '--json']);
+    expect(code).toBe(0);
+    const { predictions } = document(stdout) as unknown as { predictions: { image: string; classes: { class: string; logit: number; probability: number }[] }[] };
+    expect(predictions).toHaveLength(2);
+    expect(predictions[0]).toEqual(predictions[1]);
+    const { classes } = predictions[0]!;
+    expect(classes).toHaveLength(3);
+    expect(classes[0]!.logit).toBeGreaterThanOrEqual(classes[1]!.logit);
+    expect(classes[0]!.probability).toBeLessThanOrEqual(1);
+    const readable = await cli(['predict', model, path]);
+    expect(readable.stdout.trim().split('\n')).toHaveLength(6);
+  });
+
+  it('says which picture cannot be read', async () => {
+    const ran = await cli(['predict', model, join(folder, 'none.png')]);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('none.png');
+  });
+});
+
+describe('inspect', () => {
+  it('tells layers, shapes, parameters, thresholds and bytes', async () => {
+    const { code, stdout } = await cli(['inspect', model, '--json']);
+    expect(code).toBe(0);
+    expect(document(stdout)).toMatchObject({
+      command: 'inspect',
+      name: 'tiny',
+      bytes: (await readFile(model)).length,
+      parameters: 64 + 4 + 4 + 1960 + 10,
+      denseMacs: 784 * 4 + 1960,
+      layers: [
+        { name: 'act', shape: [4, 7, 7], neurons: 196, synapses: [{ source: 'input', weights: [4, 1, 4, 4] }] },
+        { name: 'fc', kind: 'readout', shape: [10, 1, 1], synapses: [{ source: 'act', weights: [10, 4, 7, 7] }] },
+      ],
+    });
+    const layers = document(stdout)['layers'] as { threshold?: { smallest: number; largest: number } }[];
+    expect(layers[0]!.threshold!.smallest).toBeCloseTo(2, 2);
+    expect((await cli(['inspect', model])).stdout).toMatch(/act .*\[4, 7, 7\].*\[4, 1, 4, 4\] of input/);
+  });
+});
+
+describe('bench', () => {
+  it('measures both sides at batch 1 and N', async () => {
+    const dense = join(folder, 'tiny.onnx');
+    await writeFile(dense, exportOnnx(await readCheckpoint(join(folder, 'trained'))));
+    const argv = ['bench', model, '--against', dense, '--data', spec, '--batch-size', '8', '--runs', '5', '--threads', '1', '--json'];
+    const { code, stdout } = await cli(argv);
+    expect(code).toBe(0);
+    const { timings } = document(stdout) as unknown as { timings: { name: string; batchSize: number; runs: number; median: number; p95: number }[] };
+    expect(timings.map(({ batchSize, runs }) => [batchSize, runs])).toEqual([[1, 5], [1, 5], [8, 5], [8, 5]]);
+    expect(timings.map(({ name }) => name.split(',')[0])).toEqual(['spiking', 'dense', 'spiking', 'dense']);
+    for (const { median, p95 } of timings) {
+      expect(median).toBeGreaterThan(0);
+      expect(p95).toBeGreaterThanOrEqual(median);
+    }
+  });
+
+  it('says so when the images are random', async () => {
+    const { code, stdout, stderr } = await cli(['bench', model, '--runs', '2', '--batch-size', '1']);
+    expect(code).toBe(0);
+    expect(stderr).toContain('Random images');
+    expect(stdout.match(/spiking, /g)).toHaveLength(1);
+  });
+});

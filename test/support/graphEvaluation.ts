@@ -1,0 +1,56 @@
+import type { GraphNode } from '../../src/graph/graph.js';
+import type { TrainedNetwork } from '../../src/graph/network.js';
+import { denseForward, type Values } from './denseForward.js';
+
+export type ActivationRule = (node: GraphNode & { op: 'activation' }, input: Float64Array) => Float64Array;
+
+/** theta and L of an activation node. */
+export function thresholdOf(network: TrainedNetwork, node: GraphNode & { op: 'activation' }): { theta: number; levels: number } {
+  const { activation, name } = node;
+  if (activation.kind === 'relu') throw new Error('relu has no threshold');
+  const parameter = (suffix: string) => network.parameters.get(`${name}.${suffix}`)!.data[0]!;
+  const theta = activation.kind === 'qcfs' ? parameter('threshold') : parameter('scale') * activation.levels;
+  return { theta, levels: activation.levels };
+}
+
+/** The quantised dense network: what training optimises. */
+export function evaluateDense(network: TrainedNetwork, image: Float32Array): Values {
+  return evaluate(network, image, (node, input) => {
+    const { theta, levels } = thresholdOf(network, node);
+    return input.map((z) => (theta * Math.floor(Math.min(1, Math.max(0, z / theta)) * levels + 0.5)) / levels);
+  });
+}
+
+/**
+ * The same graph with an integrate-and-fire neuron of amplitude theta at every activation, evaluated whole at each time
+ * step: running sums of the logits [timeSteps][classes] and spike counts by activation.
+ */
+export function evaluateSpiking(network: TrainedNetwork, image: Float32Array, timeSteps: number): { logits: number[][]; counts: Values } {
+  const potentials: Values = new Map();
+  const counts: Values = new Map();
+  const logits: number[][] = [];
+  for (let t = 0; t < timeSteps; t++) {
+    const values = evaluate(network, image, (node, input) => {
+      const { theta } = thresholdOf(network, node);
+      const v = potentials.get(node.name) ?? new Float64Array(input.length).fill(theta / 2);
+      const count = counts.get(node.name) ?? new Float64Array(input.length);
+      potentials.set(node.name, v);
+      counts.set(node.name, count);
+      return input.map((current, i) => {
+        v[i]! += current;
+        if (v[i]! < theta) return 0;
+        v[i]! -= theta;
+        count[i]! += 1;
+        return theta;
+      });
+    });
+    const output = values.get(network.graph.output)!;
+    logits.push(Array.from(output, (value, c) => value + (logits[t - 1]?.[c] ?? 0)));
+  }
+  return { logits, counts };
+}
+
+function evaluate({ graph, parameters }: TrainedNetwork, image: Float32Array, activate: ActivationRule): Values {
+  const values = new Map([...parameters].map(([name, { data }]) => [name, data]));
+  return denseForward(graph, values, Float64Array.from(image), 1, { training: false, activate });
+}

@@ -1,0 +1,156 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { buildTrainingModels } from '../../src/training/artifacts.js';
+import { readCheckpoint, readTrainingCheckpoint } from '../../src/training/checkpoint.js';
+import { TrainingLoop, type LoopHooks } from '../../src/training/loop.js';
+import { resolveConfig, type EpochLog, type TrainConfig, type TrainOptions } from '../../src/training/options.js';
+import { freshStart, resumedStart } from '../../src/training/start.js';
+import type { Graph } from '../../src/graph/graph.js';
+import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
+
+const data = tinyDataset();
+const quiet: LoopHooks = { shouldStop: () => false, onProgress: () => undefined };
+const lsqNetwork = tinyNetwork({ kind: 'lsq', levels: 3, initialScale: 0.6 });
+
+let out: string;
+beforeEach(async () => void (out = await mkdtemp(join(tmpdir(), 'noisefloor-loop-'))));
+afterEach(() => rm(out, { recursive: true, force: true }));
+
+function configOf(options: Partial<TrainOptions> = {}): TrainConfig {
+  return resolveConfig({ network: 'tiny', data, out, epochs: 3, batchSize: 16, learningRate: 0.05, seed: 3, ...options });
+}
+
+async function run(graph: Graph, config: TrainConfig, hooks: LoopHooks = quiet, resume = false) {
+  const start = resume ? await resumedStart(out, graph, config) : freshStart(graph, config, data);
+  return TrainingLoop.run(start, data, out, buildTrainingModels(graph, config, data.normalization), { threads: 1 }, hooks);
+}
+
+async function readLog(): Promise<EpochLog[]> {
+  const lines = (await readFile(join(out, 'log.jsonl'), 'utf8')).trim().split('\n');
+  return lines.map((line) => JSON.parse(line) as EpochLog);
+}
+
+describe('a training run', () => {
+  test.each([
+    ['none', tinyNetwork()],
+    ['nq', tinyNetwork()],
+    ['adaptor', lsqNetwork],
+  ] as const)('learns with noise %s and logs every epoch', async (noise, graph) => {
+    await run(graph, configOf({ noise, epochs: 6 }));
+    const log = await readLog();
+    expect(log.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(log.at(-1)!.loss).toBeLessThan(log[0]!.loss / 2);
+    expect(log.at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.85);
+  });
+
+  test('trains a last, smaller batch: 81 images in batches of 16 are 6 steps', async () => {
+    const steps: number[] = [];
+    await run(tinyNetwork(), configOf({ epochs: 1 }), { ...quiet, onProgress: (event) => event.kind === 'step' && steps.push(event.step) });
+    expect(steps).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  test('is the same again with the same seed, another with another', async () => {
+    const losses = async (seed: number): Promise<number[]> => {
+      await rm(join(out, 'log.jsonl'), { force: true });
+      await run(lsqNetwork, configOf({ noise: 'adaptor', seed }));
+      return (await readLog()).map(({ loss }) => loss);
+    };
+    const first = await losses(1);
+    expect(await losses(1)).toEqual(first);
+    expect(await losses(2)).not.toEqual(first);
+  });
+
+  test('measures the strength of the nq noise: 0 where the input is constant, more behind', async () => {
+    await run(tinyNetwork(), configOf({ noise: 'nq' }));
+    for (const { sigma } of await readLog()) {
+      // T = L and a constant current: fact 1, no gap.
+      expect(sigma!['first.act']).toBeLessThan(1e-6);
+      expect(sigma!['second.act']).toBeGreaterThan(0.01);
+    }
+  });
+
+  test('learns with AdamW', async () => {
+    await run(tinyNetwork(), configOf({ optimizer: { kind: 'adamw' }, learningRate: 0.01, epochs: 6 }));
+    expect((await readLog()).at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.85);
+  });
+});
+
+describe('stopping and resuming', () => {
+  test.each(['none', 'nq'] as const)('a run stopped in mid-epoch and resumed ends as an uninterrupted one (noise %s)', async (noise) => {
+    const graph = tinyNetwork();
+    const config = configOf({ noise });
+    const whole = await run(graph, config);
+    const wholeLog = await readLog();
+    await rm(out, { recursive: true });
+
+    let steps = 0;
+    const stopAfter8 = { ...quiet, shouldStop: () => ++steps === 8 };
+    await expect(run(graph, config, stopAfter8)).rejects.toMatchObject({ code: 'ABORTED' });
+    expect((await readTrainingCheckpoint(out)).position).toMatchObject({ epoch: 1, step: 2 });
+    const resumed = await run(graph, config, quiet, true);
+
+    for (const [name, { data: values }] of whole.parameters) expect(resumed.parameters.get(name)!.data, name).toEqual(values);
+    expect((await readLog()).map(({ loss }) => loss)).toEqual(wholeLog.map(({ loss }) => loss));
+  });
+
+  test('the checkpoint gives back the trained network', async () => {
+    const network = await run(tinyNetwork(), configOf({ epochs: 1 }));
+    const read = await readCheckpoint(out);
+    expect(read).toEqual(network);
+    expect(read.samples!.count).toBe(16);
+  });
+
+  test('another network is refused with the first tensor that differs', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1 }));
+    const wider = tinyNetwork(undefined, 5);
+    await expect(resumedStart(out, wider, configOf({ epochs: 1 }))).rejects.toThrow(/first\.conv\.weight \[4, 1, 3, 3\] where first\.conv\.weight \[5, 1, 3, 3\]/);
+  });
+
+  test('another option is refused by name', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1 }));
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, batchSize: 8 }))).rejects.toThrow(/batchSize 16, not 8/);
+  });
+});
+
+describe('trouble', () => {
+  test('a loss that is not finite stops with step and learning rate', async () => {
+    const config = configOf({ learningRate: 1e30 });
+    await expect(run(tinyNetwork(), config)).rejects.toMatchObject({ code: 'TRAINING_DIVERGED', message: expect.stringMatching(/epoch 1, step \d+, at learning rate \d\.\d+e\+\d+\. The last good checkpoint: none yet/) as string });
+  });
+
+  test('a validation loss that is not finite stops before the checkpoint is overwritten', async () => {
+    const config = configOf({ learningRate: 1e30, epochs: 1, batchSize: 81 });
+    await expect(run(tinyNetwork(), config)).rejects.toMatchObject({ code: 'TRAINING_DIVERGED', message: expect.stringMatching(/validation loss became/) as string });
+    await expect(readCheckpoint(out)).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' });
+  });
+
+  test('a validation part that leaves nothing to train on is refused', async () => {
+    await expect(run(tinyNetwork(), configOf({ validation: 90 }))).rejects.toThrow(/for validation but received 90/);
+  });
+
+  test('a checkpoint whose training state is damaged is refused', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1 }));
+    const path = join(out, 'checkpoint.safetensors');
+    const bytes = await readFile(path);
+    bytes.set(Buffer.from('positiom'), bytes.indexOf('position'));
+    await writeFile(path, bytes);
+    await expect(readTrainingCheckpoint(out)).rejects.toMatchObject({ code: 'INVALID_FILE', message: expect.stringMatching(/lacks the optimiser or the position/) as string });
+  });
+
+  test('noise for the other quantiser is refused', () => {
+    expect(() => buildTrainingModels(tinyNetwork(), configOf({ noise: 'adaptor' }), data.normalization)).toThrow(/needs lsq activations, but "first.act" is qcfs/);
+    expect(() => buildTrainingModels(lsqNetwork, configOf({ noise: 'nq' }), data.normalization)).toThrow(/needs qcfs/);
+  });
+
+  test.each([
+    [{ epochs: 0 }, /epochs/],
+    [{ batchSize: 1.5 }, /batchSize/],
+    [{ learningRate: Number.NaN }, /learningRate/],
+    [{ noise: 'loud' as never }, /Unknown noise "loud"\. Should be one of: none, nq, adaptor/],
+    [{ optimizer: { kind: 'adam' as never } }, /one of: sgd, adamw/],
+  ])('bad options are named: %o', (options, message) => {
+    expect(() => configOf(options)).toThrow(message);
+  });
+});

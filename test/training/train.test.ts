@@ -1,0 +1,52 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+// The built package: a worker thread loads JavaScript.
+import { train, type TrainOptions } from '../../dist/index.js';
+import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
+
+let out: string;
+beforeEach(async () => void (out = await mkdtemp(join(tmpdir(), 'noisefloor-train-'))));
+afterEach(() => rm(out, { recursive: true, force: true }));
+
+const options = (more: Partial<TrainOptions> = {}): TrainOptions => ({ network: tinyNetwork(), data: tinyDataset(), out: join(out, 'run'), epochs: 2, batchSize: 16, threads: 1, ...more });
+
+describe('train', () => {
+  test('trains in a worker while the event loop turns, and returns the epochs as logged', async () => {
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    const { epochs, network } = await train(options());
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(0);
+    expect(epochs.map(({ epoch }) => epoch)).toEqual([1, 2]);
+    expect(epochs[0]).not.toHaveProperty('kind');
+    expect(network.parameters.get('fc.weight')!.data).toHaveLength(3 * 144);
+  });
+
+  test('an error in onProgress rejects, and does not crash', async () => {
+    const onProgress = (): void => {
+      throw new Error('mine');
+    };
+    await expect(train(options({ onProgress }))).rejects.toThrow('mine');
+  });
+
+  test('refuses a folder that holds a checkpoint, unless it resumes', async () => {
+    await train(options());
+    await expect(train(options())).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/exists already/) as string });
+    expect((await train(options({ resume: true }))).epochs).toEqual([]);
+  });
+
+  test('a file where the folder should be is an IO error', async () => {
+    await writeFile(join(out, 'run'), '');
+    await expect(train(options())).rejects.toMatchObject({ code: 'IO' });
+  });
+
+  test.each([[undefined], [{}], [{ network: 'resnet20', data: 'mnist' }], [{ out: 'x', data: 'mnist' }]])('refuses %j', async (bad) => {
+    await expect(train(bad as never)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
+  test('asking for CUDA without its provider says what to install', async () => {
+    await expect(train(options({ device: 'cuda' }))).rejects.toMatchObject({ code: 'MISSING_DEPENDENCY' });
+  });
+});

@@ -2,6 +2,8 @@ import type { Normalization } from '../data/dataset.js';
 import type { Graph } from '../graph/graph.js';
 import { parameterSpecs, type ParameterSpec } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
+import type { Precision } from '../onnx/device.js';
+import { MixedPrecisionBuilder } from '../onnx/mixedPrecision.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
 import { emitTrainingStep, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
@@ -9,7 +11,14 @@ import { emitOptimizer, stateNames, type OptimizerOptions } from './optimizers.j
 
 export interface LoopOptions extends TrainingGraphOptions {
   readonly optimizer: OptimizerOptions;
+  readonly precision: Precision;
 }
+
+/**
+ * Gradients of a map are about 1e-4 / batch size; float16 holds 6e-8 to 65504. With this factor they keep five decades
+ * above the smallest, and their sums stay two below the largest.
+ */
+const mixedLossScale = 4096;
 
 interface LoopState {
   readonly name: string;
@@ -52,7 +61,8 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
 }
 
 function loopBody(graph: Graph, normalization: Normalization, options: LoopOptions, states: readonly LoopState[]): OnnxBuilder {
-  const body = new OnnxBuilder('step', 'step/');
+  const mixed = options.precision === 'mixed';
+  const body = mixed ? new MixedPrecisionBuilder('step', 'step/') : new OnnxBuilder('step', 'step/');
   const index = body.input('step/index', 'int64', []);
   body.input('step/go_on', 'bool', []);
   for (const { name, spec } of states) body.input(name, 'float32', spec.shape);
@@ -64,7 +74,8 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
   pick('labels_of_steps', 'labels');
   body.nodeNamed('Identity', [normalize(body, pick('images'), normalization)], [graph.input.name]);
 
-  const step = emitTrainingStep(body, graph, options, generator(body, options));
+  const target = { device: 'cuda', lossScale: mixed ? mixedLossScale : 1 } as const;
+  const step = emitTrainingStep(body, graph, options, target, generator(body, options));
   const clock = { learningRate: pick('learning_rates'), step: () => pick('step_numbers') };
   const next = new Map(parameterSpecs(graph).filter(({ role }) => role === 'buffer').map(({ name }) => [name, step.bufferOf(name)]));
   for (const updated of emitOptimizer(body, parameterSpecs(graph), options.optimizer, clock, step.gradientOf)) {
@@ -82,7 +93,9 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
 function normalize(onnx: OnnxBuilder, bytes: string, { mean, std }: Normalization): string {
   const scale = onnx.floats(std.map((s) => 1 / (255 * s)));
   const shift = onnx.floats(mean.map((m, c) => -m / std[c]!));
-  return emitAffine(onnx, { base: onnx.node('Cast', [bytes], { to: 1 }), scale, shift }, mean.length);
+  const pixels = onnx.node('Cast', [bytes], { to: 1 });
+  const base = onnx instanceof MixedPrecisionBuilder ? onnx.halve(pixels) : pixels;
+  return emitAffine(onnx, { base, scale, shift }, mean.length);
 }
 
 function generator(onnx: OnnxBuilder, { noise }: TrainingGraphOptions): NoiseSource {

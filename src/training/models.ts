@@ -5,6 +5,7 @@ import { OnnxBuilder } from '../onnx/builder.js';
 import { emitGraph, emitInference } from '../onnx/layers.js';
 import { emitForward } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
+import type { Device } from '../onnx/device.js';
 import type { NoiseKind } from './layers/rule.js';
 import { crossEntropy, emitBatchSize } from './loss.js';
 
@@ -28,6 +29,13 @@ export interface TrainingGraphOptions {
   readonly labelSmoothing: number;
 }
 
+/** Where and how a training step is computed. */
+export interface StepTarget {
+  readonly device: Device;
+  /** Default 1. A power of two. */
+  readonly lossScale?: number;
+}
+
 /** How the training graph comes by its noise; called once an activation. */
 export type NoiseSource = (like: string) => string;
 
@@ -39,19 +47,27 @@ export interface TrainingStep {
 }
 
 /** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
-export function emitTrainingStep(onnx: OnnxBuilder, graph: Graph, options: TrainingGraphOptions, drawNoise: NoiseSource): TrainingStep {
+export function emitTrainingStep(
+  onnx: OnnxBuilder,
+  graph: Graph,
+  options: TrainingGraphOptions,
+  { device, lossScale = 1 }: StepTarget,
+  drawNoise: NoiseSource,
+): TrainingStep {
   const shapes = inferShapes(graph);
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
   const { noise, activityPenalty } = options;
-  const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, drawNoise, updateBuffer }, graph);
+  const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, lossScale, device, drawNoise, updateBuffer }, graph);
   const loss = crossEntropy(onnx, forward.logits, 'labels', shapes.get(graph.output)![0]!, batchSize, options.labelSmoothing);
-  const gradients = forward.backward(loss.gradient());
+  const scaled = (value: string, factor: number): string =>
+    lossScale === 1 ? value : onnx.node('Mul', [onnx.node('Cast', [value], { to: 1 }), onnx.floats(factor)]);
+  const gradients = forward.backward(scaled(loss.gradient(), lossScale));
   return {
     loss: loss.value,
     correct: loss.correct,
-    gradientOf: (name) => gradients.get(name)!,
+    gradientOf: (name) => scaled(gradients.get(name)!, 1 / lossScale),
     bufferOf: (name) => buffers.get(name)!,
   };
 }
@@ -66,7 +82,7 @@ export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint
   declareInputs(onnx, graph);
   const noisy = noisyActivations(graph, options.noise);
   if (options.noise === 'nq') for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
-  const step = emitTrainingStep(onnx, graph, options, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
+  const step = emitTrainingStep(onnx, graph, options, { device: 'cpu' }, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
   onnx.output(step.loss, 'loss', 'float32', []);
   onnx.output(step.correct, 'correct', 'float32', []);
   for (const { name, shape, role } of parameterSpecs(graph)) {

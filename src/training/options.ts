@@ -2,7 +2,7 @@ import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, unknownName } from '../errors.js';
 import type { Activation, Graph } from '../graph/graph.js';
 import { buildNetwork } from '../graph/networks/index.js';
-import { devices, type Device } from '../onnx/device.js';
+import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
@@ -58,6 +58,11 @@ export interface TrainOptions {
   readonly resume?: boolean;
   /** Default `cpu`. */
   readonly device?: Device;
+  /**
+   * Default `float32`. `mixed`, on `cuda` alone: maps and their gradients in float16, parameters, sums and the optimiser in
+   * float32.
+   */
+  readonly precision?: Precision;
   /** Threads of ONNX Runtime. Default: all cores. */
   readonly threads?: number;
   /** Saves a checkpoint and rejects with `ABORTED` when it fires. */
@@ -103,6 +108,7 @@ export interface TrainConfig {
   readonly cutout: number;
   readonly noiseTimeSteps: number;
   readonly activityPenalty: number;
+  readonly precision: Precision;
   readonly seed: number;
   readonly limit?: number;
 }
@@ -114,6 +120,9 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   if (optimizer.decay !== undefined && !decayScopes.includes(optimizer.decay)) throw unknownName('decay', String(optimizer.decay), decayScopes);
   if (options.schedule !== undefined && !scheduleKinds.includes(options.schedule)) throw unknownName('schedule', String(options.schedule), scheduleKinds);
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
+  const { precision = 'float32' } = options;
+  if (!precisions.includes(precision)) throw unknownName('precision', String(precision), precisions);
+  if (precision === 'mixed' && options.device !== 'cuda') throw invalidArgument('precision', 'float32 on the cpu', precision);
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
   return {
@@ -130,6 +139,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     cutout: whole('cutout', options.cutout ?? 0, 0),
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
     activityPenalty: notNegative('activityPenalty', options.activityPenalty ?? 0),
+    precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
   };

@@ -104,7 +104,7 @@ export class TrainingStepper {
 
   /** Steps worth taking in one call: the more, the less the state crosses to a GPU and back. */
   get stepsPerCall(): number {
-    return this.sessions.loop ? 16 : 1;
+    return this.sessions.loop ? 48 : 1;
   }
 
   /** Takes over parameters and optimiser state; what state is missing starts at 0. */

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { datasetSpecs } from '../../data/open.js';
 import { networkNames } from '../../graph/networks/index.js';
-import { devices, type Device } from '../../onnx/device.js';
+import { devices, precisions, type Device, type Precision } from '../../onnx/device.js';
 import { noiseKinds, type NoiseKind } from '../../training/layers/rule.js';
 import { optimizerKinds, type OptimizerKind } from '../../training/optimizers.js';
 import type { TrainOptions, TrainProgress } from '../../training/options.js';
@@ -33,6 +33,7 @@ interface TrainCommandOptions {
   resume: boolean;
   limit?: number;
   device: Device;
+  precision: Precision;
   threads?: number;
   json: boolean;
 }
@@ -61,6 +62,7 @@ export function addTrain(program: Command, io: Io): void {
     .option('--resume', 'go on from the checkpoint in --out', false)
     .addOption(shared.limit())
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))
+    .addOption(new Option('--precision <precision>', 'mixed, on cuda: maps in float16').choices([...precisions]).default('float32'))
     .addOption(shared.threads())
     .addOption(shared.json())
     .action((options: TrainCommandOptions) => trainAction(options, io));

@@ -4,6 +4,7 @@ export { NoisefloorError, errorCodes, type ErrorCode } from './errors.js';
 export type { Dataset, Normalization, Split } from './data/dataset.js';
 export { datasetSpecs, openDataset } from './data/open.js';
 export { normalizeBatch, normalizeImages } from './data/batches.js';
+export { augmentationNames, type AugmentationName } from './data/augment/pipeline.js';
 
 export type * from './graph/graph.js';
 export type { TrainedNetwork } from './graph/network.js';

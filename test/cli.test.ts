@@ -60,6 +60,8 @@ describe('usage', () => {
     ['steps named twice', ['eval', 'x', '--data', 'mnist', '--time-steps', '2,2']],
     ['a limit that is not a number', ['eval', 'x', '--data', 'mnist', '--limit', '1e3']],
     ['a learning rate of 0', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--learning-rate', '0']],
+    ['an unknown augmentation', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--augment', 'flip,blur']],
+    ['an augmentation named twice', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--augment', 'flip,flip']],
     ['an unknown noise', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--noise', 'pink']],
     ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
     ['a report that is no page', ['eval', 'x', '--data', 'mnist', '--report', 'r.pdf']],

@@ -7,14 +7,14 @@ import { NoisefloorError } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationThresholds } from '../graph/parameters.js';
 import type { RuntimeOptions } from '../onnx/device.js';
-import { Random } from '../random.js';
-import { cleanBatch, epochOrder, pixelBatch } from './batches.js';
+import { batchPlans, cleanBatch } from './batches.js';
 import { checkpointPath, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
+import { openLoader, type BatchLoader } from './loader.js';
 import { measureSigma } from './sigma.js';
 import type { EpochLog, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import { TrainingStepper, type PixelBatch, type StepSettings, type TrainingModels } from './stepper.js';
+import { TrainingStepper, type StepSettings, type TrainingModels } from './stepper.js';
 
 export interface LoopHooks {
   /** Asked after every step; true saves a checkpoint and ends the run with `ABORTED`. */
@@ -22,11 +22,17 @@ export interface LoopHooks {
   onProgress(event: TrainProgress): void;
 }
 
+/** Batches made ahead of a step on a CPU. */
+const batchesAhead = 4;
+
+type EpochSpeed = Pick<EpochLog, 'seconds' | 'stallSeconds'>;
 type Range = readonly [begin: number, end: number];
 
 interface EpochResult {
   readonly position: TrainPosition;
   readonly stopped: boolean;
+  /** Waiting for data. */
+  readonly stallSeconds: number;
 }
 
 /** One training run, from a starting state to its last epoch, on this thread. */
@@ -56,48 +62,70 @@ export class TrainingLoop {
     models: TrainingModels,
     runtime: RuntimeOptions,
     hooks: LoopHooks,
+    loaderThreads = 0,
   ): Promise<TrainedNetwork> {
     const stepper = await TrainingStepper.create(start.network.graph, start.config, data.normalization, models, runtime);
     try {
       stepper.load(start.network.parameters, start.optimizerState);
-      return await new TrainingLoop(start, data, directory, hooks, stepper).#run();
+      return await new TrainingLoop(start, data, directory, hooks, stepper).#run(loaderThreads);
     } finally {
       await stepper.release();
     }
   }
 
-  async #run(): Promise<TrainedNetwork> {
-    const { epochs } = this.start.config;
-    let { position } = this.start;
-    while (position.epoch < epochs) {
-      const began = performance.now();
-      const result = await this.#trainEpoch(position);
-      if (result.stopped) {
-        await this.#save(result.position);
-        throw new NoisefloorError('ABORTED', `Stopped in epoch ${result.position.epoch + 1}, step ${result.position.step}; the checkpoint is saved: go on with resume.`);
-      }
-      position = await this.#finishEpoch(result.position, (performance.now() - began) / 1000, position.imageCount);
+  async #run(loaderThreads: number): Promise<TrainedNetwork> {
+    const loader = this.#openLoader(loaderThreads);
+    try {
+      await this.#trainEpochs(loader);
+    } finally {
+      await loader.close();
     }
     return this.#network();
   }
 
-  async #trainEpoch(from: TrainPosition): Promise<EpochResult> {
-    const { config } = this.start;
-    const order = epochOrder(this.#train.count, config.seed, from.epoch);
-    const ranges = [...batchRanges(order.length, config.batchSize)].slice(from.step);
+  /** Reads ahead over the ends of epochs, and two calls of a GPU: one runs while the batches of the next are made. */
+  #openLoader(threads: number): BatchLoader {
+    const { config, position } = this.start;
+    const plans = batchPlans(this.#train.count, config, position);
+    const { spec, shape, normalization, augmentation } = this.data;
+    const job = { facts: { spec, shape, normalization, augmentation }, split: this.#train, options: config };
+    return openLoader(job, plans, { threads, ahead: Math.max(batchesAhead, this.stepper.stepsPerCall) });
+  }
+
+  async #trainEpochs(loader: BatchLoader): Promise<void> {
+    const { epochs } = this.start.config;
+    let { position } = this.start;
+    while (position.epoch < epochs) {
+      const began = performance.now();
+      const result = await this.#trainEpoch(position, loader);
+      if (result.stopped) {
+        await this.#save(result.position);
+        throw new NoisefloorError('ABORTED', `Stopped in epoch ${result.position.epoch + 1}, step ${result.position.step}; the checkpoint is saved: go on with resume.`);
+      }
+      const speed = { seconds: (performance.now() - began) / 1000, stallSeconds: result.stallSeconds };
+      position = await this.#finishEpoch(result.position, speed, position.imageCount);
+    }
+  }
+
+  async #trainEpoch(from: TrainPosition, loader: BatchLoader): Promise<EpochResult> {
+    const ranges = [...batchRanges(this.#train.count, this.start.config.batchSize)].slice(from.step);
     let position = from;
+    let stallSeconds = 0;
     for (const group of equalGroups(ranges, this.stepper.stepsPerCall)) {
       const first = position.step;
       const steps = group.map((_, k) => first + k);
-      const batches = group.map(([begin, end], k) => this.#batch(order.subarray(begin, end), from.epoch, steps[k]!));
+      const asked = performance.now();
+      const batches = await loader.take(group.length);
+      stallSeconds += (performance.now() - asked) / 1000;
       const results = await this.stepper.steps(batches, steps.map((step) => this.#settings(position, step)));
       for (const [k, { loss, correct }] of results.entries()) {
         position = advance(position, loss, correct, batches[k]!.labels.length);
         this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss });
       }
-      if (this.hooks.shouldStop()) return { position, stopped: true };
+      loader.recycle(batches);
+      if (this.hooks.shouldStop()) return { position, stopped: true, stallSeconds };
     }
-    return { position, stopped: false };
+    return { position, stopped: false, stallSeconds };
   }
 
   #settings({ epoch, sigma }: TrainPosition, step: number): StepSettings {
@@ -106,7 +134,7 @@ export class TrainingLoop {
     return { epoch, step, globalStep: globalStep + 1, learningRate, sigma, lastCheckpoint: lastCheckpoint(this.directory, epoch) };
   }
 
-  async #finishEpoch(done: TrainPosition, seconds: number, resumedImages: number): Promise<TrainPosition> {
+  async #finishEpoch(done: TrainPosition, speed: EpochSpeed, resumedImages: number): Promise<TrainPosition> {
     const { config } = this.start;
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
@@ -120,8 +148,8 @@ export class TrainingLoop {
       validationLoss: validation.loss,
       validationAccuracy: validation.accuracy,
       learningRate: learningRateAt(config, next.epoch * this.#steps, this.#steps),
-      seconds,
-      imagesPerSecond: (done.imageCount - resumedImages) / seconds,
+      ...speed,
+      imagesPerSecond: (done.imageCount - resumedImages) / speed.seconds,
       thresholds: activationThresholds(network.graph, network.parameters),
       ...(measured ? { sigma: measured.sigma, gapMean: measured.mean } : {}),
     };
@@ -140,12 +168,6 @@ export class TrainingLoop {
       correct += result.correct;
     }
     return { loss: loss / count, accuracy: correct / count };
-  }
-
-  #batch(indices: Uint32Array, epoch: number, step: number): PixelBatch {
-    const { augment, cutout, seed } = this.start.config;
-    const random = new Random(deriveSeed(seed, seedUse.augmentation, epoch, step));
-    return pixelBatch(this.data, this.#train, indices, { augment, cutout, random });
   }
 
   async #save(position: TrainPosition, network = this.#network()): Promise<void> {

@@ -6,7 +6,7 @@ import type { Precision } from '../onnx/device.js';
 import { MixedPrecisionBuilder } from '../onnx/mixedPrecision.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
-import { emitTrainingStep, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
+import { emitTrainingStep, mixedLabels, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
 import { emitOptimizer, stateNames, type OptimizerOptions } from './optimizers.js';
 
 export interface LoopOptions extends TrainingGraphOptions {
@@ -36,7 +36,8 @@ function loopStates(graph: Graph, { kind }: OptimizerOptions): LoopState[] {
 /**
  * training_loop.onnx: K whole training steps, optimiser included, in one ONNX `Loop`, whose state stays on the device.
  * Inputs: `images` uint8 [K, N, C, H, W]; `labels_of_steps` int64 [K, N]; `learning_rates`, with adamw `step_numbers` (from 1),
- * float32 [K]; each state S as `S.now`; with `nq` the scalars `<activation>.sigma`. Outputs: `losses`, `corrects` [K];
+ * float32 [K]; each state S as `S.now`; with `nq` the scalars `<activation>.sigma`; with Mixup `mixed_labels_of_steps` int64
+ * [K, N] and `mixed_weights` [K]. Outputs: `losses`, `corrects` [K];
  * each state as `S.next`. Noise comes from the runtime's generators, which are parallel on a GPU.
  */
 export function trainingLoopModel(graph: Graph, normalization: Normalization, options: LoopOptions): Uint8Array<ArrayBuffer> {
@@ -46,6 +47,10 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
   onnx.input('labels_of_steps', 'int64', ['K', 'N']);
   onnx.input('learning_rates', 'float32', ['K']);
   if (options.optimizer.kind === 'adamw') onnx.input('step_numbers', 'float32', ['K']);
+  if (options.mixup) {
+    onnx.input('mixed_labels_of_steps', 'int64', ['K', 'N']);
+    onnx.input('mixed_weights', 'float32', ['K']);
+  }
   if (options.noise === 'nq') for (const node of noisyActivations(graph, 'nq')) onnx.input(sigmaInput(node), 'float32', []);
   const states = loopStates(graph, options.optimizer);
   for (const { name, spec } of states) onnx.input(`${name}.now`, 'float32', spec.shape);
@@ -72,6 +77,10 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
     return value;
   };
   pick('labels_of_steps', 'labels');
+  if (options.mixup) {
+    pick('mixed_labels_of_steps', mixedLabels.labels);
+    pick('mixed_weights', mixedLabels.weight);
+  }
   body.nodeNamed('Identity', [normalize(body, pick('images'), normalization)], [graph.input.name]);
 
   const target = { device: 'cuda', lossScale: mixed ? mixedLossScale : 1 } as const;

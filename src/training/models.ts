@@ -7,7 +7,7 @@ import { emitForward } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
 import type { Device } from '../onnx/device.js';
 import type { NoiseKind } from './layers/rule.js';
-import { crossEntropy, emitBatchSize } from './loss.js';
+import { crossEntropy, emitBatchSize, type MixedLabels } from './loss.js';
 
 /** `input` [N, C, H, W], `labels` int64 [N], and each parameter and buffer by its name. */
 function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
@@ -27,6 +27,8 @@ export interface TrainingGraphOptions {
   readonly noise: NoiseKind;
   readonly activityPenalty: number;
   readonly labelSmoothing: number;
+  /** Alpha of Mixup: above 0 the graph takes `mixed_labels` int64 [N] and `mixed_weight`, a float32 scalar, besides. Default 0. */
+  readonly mixup?: number;
 }
 
 /** Where and how a training step is computed. */
@@ -46,6 +48,9 @@ export interface TrainingStep {
   readonly bufferOf: (buffer: string) => string;
 }
 
+/** The second labels of Mixup, by the names under which a training graph has them. */
+export const mixedLabels: MixedLabels = { labels: 'mixed_labels', weight: 'mixed_weight' };
+
 /** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
 export function emitTrainingStep(
   onnx: OnnxBuilder,
@@ -58,9 +63,10 @@ export function emitTrainingStep(
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
-  const { noise, activityPenalty } = options;
+  const { noise, activityPenalty, labelSmoothing, mixup = 0 } = options;
   const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, lossScale, device, drawNoise, updateBuffer }, graph);
-  const loss = crossEntropy(onnx, forward.logits, 'labels', shapes.get(graph.output)![0]!, batchSize, options.labelSmoothing);
+  const classes = shapes.get(graph.output)![0]!;
+  const loss = crossEntropy(onnx, forward.logits, 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
   const scaled = (value: string, factor: number): string =>
     lossScale === 1 ? value : onnx.node('Mul', [onnx.node('Cast', [value], { to: 1 }), onnx.floats(factor)]);
   const gradients = forward.backward(scaled(loss.gradient(), lossScale));
@@ -74,7 +80,8 @@ export function emitTrainingStep(
 
 /**
  * training_model.onnx. With noise also `noise` [P], samples of its law, and `noise_offsets` int64, for each noisy
- * activation where in `noise` this step's draw begins; with `nq` one scalar `<activation>.sigma` each besides.
+ * activation where in `noise` this step's draw begins; with `nq` one scalar `<activation>.sigma` each besides. With Mixup
+ * also `mixed_labels` int64 [N] and `mixed_weight`, the weight of `labels`.
  * Outputs: `loss`, `correct` (scalars), `P.grad` for each trained parameter, `B.next` for each buffer.
  */
 export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint8Array<ArrayBuffer> {
@@ -82,6 +89,10 @@ export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint
   declareInputs(onnx, graph);
   const noisy = noisyActivations(graph, options.noise);
   if (options.noise === 'nq') for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
+  if (options.mixup) {
+    onnx.input(mixedLabels.labels, 'int64', ['N']);
+    onnx.input(mixedLabels.weight, 'float32', []);
+  }
   const step = emitTrainingStep(onnx, graph, options, { device: 'cpu' }, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
   onnx.output(step.loss, 'loss', 'float32', []);
   onnx.output(step.correct, 'correct', 'float32', []);

@@ -1,3 +1,4 @@
+import { checkAugmentations, type AugmentationName } from '../data/augment/pipeline.js';
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, unknownName } from '../errors.js';
 import type { Activation, Graph } from '../graph/graph.js';
@@ -39,8 +40,13 @@ export interface TrainOptions {
   readonly optimizer?: OptimizerOptions;
   /** Part of the training split held out, stratified: a fraction or a number of images. Default 0.1. */
   readonly validation?: number;
-  /** Random crop and flip as the data set publishes them. Default true. */
-  readonly augment?: boolean;
+  /**
+   * Random changes to each image, applied in the order of `augmentationNames`. `standard` is padded crop and flip as the
+   * data set publishes them; `autoaugment` the CIFAR-10 policy. Default `['standard']`; `[]` for none.
+   */
+  readonly augment?: readonly AugmentationName[];
+  /** Alpha of Mixup (Zhang et al. 2018): batches and their labels mixed with a weight from Beta(alpha, alpha). Default 0, none. */
+  readonly mixup?: number;
   /** Side in pixels of a square blanked at a random place (Cutout, DeVries and Taylor 2017); 16 for CIFAR-10. Default 0. */
   readonly cutout?: number;
   /** Noise-induction time step of `nq`: T at which the ANN-SNN gap is measured. Default 4. */
@@ -65,6 +71,11 @@ export interface TrainOptions {
   readonly precision?: Precision;
   /** Threads of ONNX Runtime. Default: all cores. */
   readonly threads?: number;
+  /**
+   * Threads that load and augment the batches ahead of the steps; 0 does so between the steps, on the training thread.
+   * Changes no result. Default: half of the cores, at most 8.
+   */
+  readonly loaderThreads?: number;
   /** Saves a checkpoint and rejects with `ABORTED` when it fires. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: TrainProgress) => void;
@@ -86,6 +97,8 @@ export interface EpochLog {
   /** At the end of the epoch. */
   readonly learningRate: number;
   readonly seconds: number;
+  /** Of these, waiting for the next batch. */
+  readonly stallSeconds: number;
   readonly imagesPerSecond: number;
   readonly thresholds: Readonly<Record<string, number>>;
   /** With `nq`: strength per activation used in the next epoch, and the mean of the gap, which is only logged. */
@@ -104,8 +117,9 @@ export interface TrainConfig {
   readonly labelSmoothing: number;
   readonly optimizer: OptimizerOptions;
   readonly validation: number;
-  readonly augment: boolean;
+  readonly augment: readonly AugmentationName[];
   readonly cutout: number;
+  readonly mixup: number;
   readonly noiseTimeSteps: number;
   readonly activityPenalty: number;
   readonly precision: Precision;
@@ -135,8 +149,9 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
-    augment: options.augment ?? true,
+    augment: checkAugmentations(options.augment ?? ['standard']),
     cutout: whole('cutout', options.cutout ?? 0, 0),
+    mixup: notNegative('mixup', options.mixup ?? 0),
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
     activityPenalty: notNegative('activityPenalty', options.activityPenalty ?? 0),
     precision,

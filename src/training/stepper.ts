@@ -8,7 +8,7 @@ import { loadRuntime, openSession, type InferenceSession, type OrtTensor, type R
 import type { RuntimeOptions } from '../onnx/device.js';
 import { elementCount, type Parameters } from '../tensor.js';
 import { sigmaInput } from './layers/activation.js';
-import { noisyActivations } from './models.js';
+import { mixedLabels, noisyActivations } from './models.js';
 import { NoisePool } from './noisePool.js';
 import type { TrainConfig } from './options.js';
 import { stateNames } from './optimizers.js';
@@ -27,6 +27,8 @@ export interface TrainingModels {
 export interface PixelBatch {
   readonly pixels: Uint8Array;
   readonly labels: BigInt64Array;
+  /** With Mixup: the labels of what was mixed in, and the weight of `labels`. */
+  readonly mixed?: { readonly labels: BigInt64Array; readonly weight: number };
 }
 
 export interface Batch {
@@ -138,10 +140,10 @@ export class TrainingStepper {
     return results;
   }
 
-  async #step({ pixels, labels }: PixelBatch, settings: StepSettings): Promise<BatchResult> {
+  async #step({ pixels, labels, mixed }: PixelBatch, settings: StepSettings): Promise<BatchResult> {
     const session = this.sessions.training!;
     const images = normalizeImages(pixels, this.normalization, this.graph.input.shape);
-    const results = await session.run({ ...this.#batchFeeds({ images, labels }), ...this.#noiseFeeds(settings), ...this.#pick(session) });
+    const results = await session.run({ ...this.#batchFeeds({ images, labels }), ...this.#mixedFeeds(mixed), ...this.#noiseFeeds(settings), ...this.#pick(session) });
     const [result] = checked([readScalar(results.loss!)], [readScalar(results.correct!)], [settings]);
     await this.#update(results, settings);
     return result!;
@@ -150,15 +152,21 @@ export class TrainingStepper {
   async #runLoop(session: InferenceSession, batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<BatchResult[]> {
     const [count, size] = [batches.length, batches[0]!.labels.length];
     const pixels = new Uint8Array(count * batches[0]!.pixels.length);
-    const labels = new BigInt64Array(count * size);
-    for (const [k, batch] of batches.entries()) {
-      pixels.set(batch.pixels, k * batch.pixels.length);
-      labels.set(batch.labels, k * size);
-    }
-    const perStep = (value: (of: StepSettings) => number): OrtTensor => new this.ort.Tensor('float32', Float32Array.from(settings, value), [count]);
+    for (const [k, batch] of batches.entries()) pixels.set(batch.pixels, k * batch.pixels.length);
+    const perStep = (value: (of: StepSettings, k: number) => number): OrtTensor => new this.ort.Tensor('float32', Float32Array.from(settings, value), [count]);
+    const labelsOf = (of: (batch: PixelBatch) => BigInt64Array): OrtTensor => {
+      const labels = new BigInt64Array(count * size);
+      for (const [k, batch] of batches.entries()) labels.set(of(batch), k * size);
+      return new this.ort.Tensor('int64', labels, [count, size]);
+    };
+    const mixed = batches[0]!.mixed && {
+      mixed_labels_of_steps: labelsOf((batch) => batch.mixed!.labels),
+      mixed_weights: perStep((_, k) => batches[k]!.mixed!.weight),
+    };
     const feeds: Tensors = {
       images: new this.ort.Tensor('uint8', pixels, [count, size, ...this.graph.input.shape]),
-      labels_of_steps: new this.ort.Tensor('int64', labels, [count, size]),
+      labels_of_steps: labelsOf(({ labels }) => labels),
+      ...mixed,
       learning_rates: perStep(({ learningRate }) => learningRate),
       ...(session.inputNames.includes('step_numbers') ? { step_numbers: perStep(({ globalStep }) => globalStep) } : {}),
       ...this.#sigmaFeeds(settings[0]!),
@@ -231,6 +239,11 @@ export class TrainingStepper {
 
   #batchFeeds({ images, labels }: Batch): Tensors {
     return { [this.graph.input.name]: this.#images(images), labels: new this.ort.Tensor('int64', labels, [labels.length]) };
+  }
+
+  #mixedFeeds(mixed: PixelBatch['mixed']): Tensors {
+    if (!mixed) return {};
+    return { [mixedLabels.labels]: new this.ort.Tensor('int64', mixed.labels, [mixed.labels.length]), [mixedLabels.weight]: this.#scalar(mixed.weight) };
   }
 
   #noiseFeeds(settings: StepSettings): Tensors {

@@ -6,6 +6,7 @@ import { invalidArgument, NoisefloorError, type ErrorCode } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import type { RuntimeOptions } from '../onnx/device.js';
 import { checkpointPath, hasCheckpoint, type Checkpoint } from './checkpoint.js';
+import { resolveLoaderThreads } from './loader.js';
 import { resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
 import { freshStart, resumedStart } from './start.js';
 
@@ -23,6 +24,7 @@ export interface WorkerJob {
   readonly data: Dataset;
   readonly directory: string;
   readonly runtime: RuntimeOptions;
+  readonly loaderThreads: number;
   /** Int32Array of one element; 1 asks the worker to save and stop. */
   readonly stop: SharedArrayBuffer;
 }
@@ -43,13 +45,14 @@ export type WorkerMessage =
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkOptions(options);
   const config = resolveConfig(options);
+  const loaderThreads = resolveLoaderThreads(options.loaderThreads);
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
   const graph = resolveGraph(options, data);
   const start = options.resume === true ? await resumedStart(options.out, graph, config) : freshStart(graph, config, data);
   if (options.resume !== true) await refuseExisting(options.out);
   await makeDirectory(options.out);
   const runtime: RuntimeOptions = { device: options.device, threads: options.threads };
-  return runInWorker({ start, data, directory: options.out, runtime, stop: new SharedArrayBuffer(4) }, options);
+  return runInWorker({ start, data, directory: options.out, runtime, loaderThreads, stop: new SharedArrayBuffer(4) }, options);
 }
 
 function checkOptions(options: Partial<TrainOptions> | undefined): void {

@@ -15,17 +15,21 @@ const data = tinyDataset();
 const steps = 3;
 const batch = 10;
 const rates = [0.1, 0.05, 0.02];
+const weights = [0.3, 0.9, 0.5];
+const secondLabels = (k: number) => BigInt64Array.from({ length: batch }, (_, i) => BigInt((i + k) % 3));
 
-const cases: { optimizer: OptimizerOptions; precision: Precision; digits: number }[] = [
-  { optimizer: { kind: 'sgd' }, precision: 'float32', digits: 4 },
-  { optimizer: { kind: 'adamw' }, precision: 'float32', digits: 4 },
-  { optimizer: { kind: 'sgd' }, precision: 'mixed', digits: 1 },
+const cases: { optimizer: OptimizerOptions; mixup: number; precision: Precision; digits: number }[] = [
+  { optimizer: { kind: 'sgd' }, mixup: 0, precision: 'float32', digits: 4 },
+  { optimizer: { kind: 'adamw' }, mixup: 0, precision: 'float32', digits: 4 },
+  { optimizer: { kind: 'sgd' }, mixup: 0.2, precision: 'float32', digits: 4 },
+  { optimizer: { kind: 'sgd' }, mixup: 0, precision: 'mixed', digits: 1 },
 ];
 
-test.each(cases)('the loop takes the same steps as the separate models: $optimizer.kind, $precision', async ({ optimizer, precision, digits }) => {
+test.each(cases)('the loop takes the same steps as the separate models: $optimizer.kind, $precision, mixup $mixup', async (settings) => {
+  const { optimizer, mixup, precision, digits } = settings;
   const graph = tinyNetwork();
   const parameters = initialParameters(graph, new Random(7));
-  const config = resolveConfig({ network: graph, data, out: '', optimizer, batchSize: batch });
+  const config = resolveConfig({ network: graph, data, out: '', optimizer, mixup, batchSize: batch });
 
   const stepper = await TrainingStepper.create(graph, config, data.normalization, buildTrainingModels(graph, config, data.normalization), { threads: 1 });
   stepper.load(parameters);
@@ -34,7 +38,8 @@ test.each(cases)('the loop takes the same steps as the separate models: $optimiz
     const pixels = data.train.images.subarray(k * batch * 36, (k + 1) * batch * 36);
     const labels = BigInt64Array.from(data.train.labels.subarray(k * batch, (k + 1) * batch), BigInt);
     const settings = { epoch: 0, step: k, globalStep: k + 1, learningRate: rates[k]!, sigma: {}, lastCheckpoint: '' };
-    losses.push((await stepper.steps([{ pixels, labels }], [settings]))[0]!.loss);
+    const mixed = mixup > 0 ? { mixed: { labels: secondLabels(k), weight: weights[k]! } } : {};
+    losses.push((await stepper.steps([{ pixels, labels, ...mixed }], [settings]))[0]!.loss);
   }
 
   const ort = await loadRuntime();
@@ -45,6 +50,10 @@ test.each(cases)('the loop takes the same steps as the separate models: $optimiz
     labels_of_steps: new ort.Tensor('int64', BigInt64Array.from(data.train.labels.subarray(0, steps * batch), BigInt), [steps, batch]),
     learning_rates: floats(rates, [steps]),
   };
+  if (mixup > 0) {
+    feeds.mixed_labels_of_steps = new ort.Tensor('int64', BigInt64Array.from([0, 1, 2].flatMap((k) => [...secondLabels(k)])), [steps, batch]);
+    feeds.mixed_weights = floats(weights, [steps]);
+  }
   if (optimizer.kind === 'adamw') feeds.step_numbers = floats([1, 2, 3], [steps]);
   for (const { name, shape, role } of parameterSpecs(graph)) {
     feeds[`${name}.now`] = floats(parameters.get(name)!.data, shape);

@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import { augmentationNames, type AugmentationName } from '../../data/augment/pipeline.js';
 import { datasetSpecs } from '../../data/open.js';
 import { networkNames } from '../../graph/networks/index.js';
 import { devices, precisions, type Device, type Precision } from '../../onnx/device.js';
@@ -9,7 +10,7 @@ import { scheduleKinds, type ScheduleKind } from '../../training/schedule.js';
 import { train, type TrainResult } from '../../training/train.js';
 import { duration, percent } from '../../report/format.js';
 import { Output, type Io } from '../io.js';
-import { numberFrom0, positiveNumber, shared, whole } from '../options.js';
+import { nameList, numberFrom0, positiveNumber, shared, whole } from '../options.js';
 import { Progress } from '../progress.js';
 
 interface TrainCommandOptions {
@@ -24,7 +25,10 @@ interface TrainCommandOptions {
   warmupEpochs: number;
   labelSmoothing: number;
   cutout: number;
-  augment: boolean;
+  mixup: number;
+  /** false: --no-augment. */
+  augment: readonly AugmentationName[] | false;
+  loaderThreads?: number;
   epochs: number;
   batchSize: number;
   learningRate: number;
@@ -55,7 +59,9 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(new Option('--warmup-epochs <n>', 'linear rise of the rate first').argParser(numberFrom0).default(0))
     .addOption(new Option('--label-smoothing <x>', 'part of each target spread over all classes').argParser(numberFrom0).default(0))
     .addOption(new Option('--cutout <pixels>', 'side of the blanked square of Cutout').argParser(whole(0)).default(0))
-    .option('--no-augment', 'train on the images as they are, without crop and flip')
+    .addOption(new Option('--augment <list>', `random changes, of ${augmentationNames.join(', ')}`).argParser(nameList(augmentationNames)).default(['standard'], 'standard: crop and flip as published'))
+    .option('--no-augment', 'train on the images as they are')
+    .addOption(new Option('--mixup <alpha>', 'mix images and labels by Beta(alpha, alpha)').argParser(numberFrom0).default(0))
     .addOption(new Option('--optimizer <kind>', 'update rule').choices([...optimizerKinds]).default('sgd'))
     .addOption(new Option('--activity-penalty <x>', 'weight of the mean firing rates in the loss: fewer spikes').argParser(numberFrom0).default(0))
     .addOption(shared.seed())
@@ -64,14 +70,15 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))
     .addOption(new Option('--precision <precision>', 'mixed, on cuda: maps in float16').choices([...precisions]).default('float32'))
     .addOption(shared.threads())
+    .addOption(new Option('--loader-threads <n>', 'prepare batches ahead of the steps; 0: between them (default: half of the cores, up to 8)').argParser(whole(0, 1024)))
     .addOption(shared.json())
     .action((options: TrainCommandOptions) => trainAction(options, io));
 }
 
 async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> {
-  const { json, optimizer, ...settings } = options;
+  const { json, optimizer, augment, ...settings } = options;
   const output = new Output(io, json);
-  const result = await trainWithProgress({ ...settings, optimizer: { kind: optimizer }, signal: io.signal }, output);
+  const result = await trainWithProgress({ ...settings, augment: augment || [], optimizer: { kind: optimizer }, signal: io.signal }, output);
   const last = result.epochs.at(-1);
   output.document({
     command: 'train',
@@ -97,7 +104,7 @@ export async function trainWithProgress(options: TrainOptions, output: Output): 
     bar = undefined;
     output.log(
       `Epoch ${event.epoch} of ${event.epochs}: loss ${event.loss.toFixed(4)}, train ${percent(event.trainAccuracy)}, ` +
-        `validation ${percent(event.validationAccuracy)}, ${duration(event.seconds)}`,
+        `validation ${percent(event.validationAccuracy)}, ${duration(event.seconds)}, ${duration(event.stallSeconds)} of it waiting for data`,
     );
   };
   try {

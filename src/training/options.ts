@@ -1,15 +1,20 @@
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, unknownName } from '../errors.js';
 import type { Activation, Graph } from '../graph/graph.js';
-import { buildNetwork } from '../graph/networks/index.js';
+import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
 import { devices, type Device } from '../onnx/device.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 
 export interface TrainOptions {
-  /** Name of a network (`networkNames`), or a graph of one's own. */
-  readonly network: string | Graph;
+  /**
+   * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
+   * and classes with the activation that the noise needs (docs/custom-networks.md).
+   */
+  readonly network: string | Graph | ((options: NetworkOptions) => Graph);
+  /** Factor on the channels of a network that is built by name or by a function. Default 1. */
+  readonly width?: number;
   /** A SPEC such as `mnist` or `cifar10:DIR`, or an opened data set. */
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
@@ -135,10 +140,20 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   };
 }
 
-/** The graph to train: the given one, or the named network with the quantiser that the noise needs. */
+/** The graph to train: the given one, or the network built with the quantiser that the noise needs. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  if (typeof options.network !== 'string') return options.network;
-  return buildNetwork(options.network, { inputShape: data.shape, classes: data.classes.length, activation: trainedActivation(options) });
+  const { network, width = 1 } = options;
+  if (typeof network === 'object') {
+    if (width !== 1) throw invalidArgument('width', '1, since the network is a finished graph', width);
+    return network;
+  }
+  const wanted: NetworkOptions = {
+    inputShape: data.shape,
+    classes: data.classes.length,
+    activation: trainedActivation(options),
+    width: positive('width', width),
+  };
+  return typeof network === 'string' ? buildNetwork(network, wanted) : network(wanted);
 }
 
 function trainedActivation({ noise = 'none', levels, initialThreshold }: TrainOptions): Activation {

@@ -55,10 +55,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 function checkOptions(options: Partial<TrainOptions> | undefined): void {
   if (typeof options !== 'object') throw invalidArgument('options', 'object with network, data and out', options);
   if (typeof options.out !== 'string' || options.out === '') throw invalidArgument('out', 'path of a folder', options.out);
-  for (const name of ['network', 'data'] as const) {
-    const value = options[name];
-    if (typeof value !== 'string' && (typeof value !== 'object' || value === null)) throw invalidArgument(name, 'name or object', value);
-  }
+  const { network, data } = options;
+  if (!isNameOrObject(network) && typeof network !== 'function') throw invalidArgument('network', 'name, graph or function', network);
+  if (!isNameOrObject(data)) throw invalidArgument('data', 'name or object', data);
+}
+
+function isNameOrObject(value: unknown): boolean {
+  return typeof value === 'string' || (typeof value === 'object' && value !== null);
 }
 
 async function makeDirectory(path: string): Promise<void> {

@@ -9,12 +9,12 @@ import { activationThresholds } from '../graph/parameters.js';
 import type { RuntimeOptions } from '../onnx/device.js';
 import { Random } from '../random.js';
 import { cleanBatch, epochOrder, pixelBatch } from './batches.js';
-import { checkpointPath, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
+import { checkpointPath, epochStart, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
 import { measureSigma } from './sigma.js';
 import type { EpochLog, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import { TrainingStepper, type PixelBatch, type StepSettings, type TrainingModels } from './stepper.js';
+import { TrainingStepper, type BatchResult, type PixelBatch, type StepSettings, type TrainingModels } from './stepper.js';
 
 export interface LoopHooks {
   /** Asked after every step; true saves a checkpoint and ends the run with `ABORTED`. */
@@ -91,9 +91,9 @@ export class TrainingLoop {
       const steps = group.map((_, k) => first + k);
       const batches = group.map(([begin, end], k) => this.#batch(order.subarray(begin, end), from.epoch, steps[k]!));
       const results = await this.stepper.steps(batches, steps.map((step) => this.#settings(position, step)));
-      for (const [k, { loss, correct }] of results.entries()) {
-        position = advance(position, loss, correct, batches[k]!.labels.length);
-        this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss });
+      for (const [k, result] of results.entries()) {
+        position = advance(position, result, batches[k]!.labels.length);
+        this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss: result.loss });
       }
       if (this.hooks.shouldStop()) return { position, stopped: true };
     }
@@ -111,7 +111,7 @@ export class TrainingLoop {
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
     const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
-    const next: TrainPosition = { epoch: done.epoch + 1, step: 0, lossSum: 0, correctSum: 0, imageCount: 0, sigma: measured?.sigma ?? {} };
+    const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     const log: EpochLog = {
       epoch: next.epoch,
@@ -120,12 +120,13 @@ export class TrainingLoop {
       validationLoss: validation.loss,
       validationAccuracy: validation.accuracy,
       learningRate: learningRateAt(config, next.epoch * this.#steps, this.#steps),
+      ...(config.clipNorm > 0 ? { gradientNorm: done.gradientNormSum / done.step } : {}),
       seconds,
       imagesPerSecond: (done.imageCount - resumedImages) / seconds,
       thresholds: activationThresholds(network.graph, network.parameters),
       ...(measured ? { sigma: measured.sigma, gapMean: measured.mean } : {}),
     };
-    await this.#save(next, network);
+    await this.#save(next);
     await appendFile(join(this.directory, 'log.jsonl'), `${JSON.stringify(log)}\n`);
     this.hooks.onProgress({ kind: 'epoch', epochs: config.epochs, ...log });
     return next;
@@ -148,13 +149,14 @@ export class TrainingLoop {
     return pixelBatch(this.data, this.#train, indices, { augment, cutout, random });
   }
 
-  async #save(position: TrainPosition, network = this.#network()): Promise<void> {
+  async #save(position: TrainPosition): Promise<void> {
     const { config } = this.start;
+    const network = { ...this.start.network, parameters: this.stepper.parameters() };
     await writeCheckpoint(this.directory, { network, config, position, optimizerState: this.stepper.optimizerState() });
   }
 
   #network(): TrainedNetwork {
-    return { ...this.start.network, parameters: this.stepper.parameters() };
+    return { ...this.start.network, parameters: this.stepper.averagedParameters() };
   }
 }
 
@@ -170,13 +172,14 @@ function equalGroups(ranges: readonly Range[], size: number): Range[][] {
   return groups;
 }
 
-function advance(position: TrainPosition, loss: number, correct: number, count: number): TrainPosition {
+function advance(position: TrainPosition, { loss, correct, gradientNorm = 0 }: BatchResult, count: number): TrainPosition {
   return {
     ...position,
     step: position.step + 1,
     lossSum: position.lossSum + loss * count,
     correctSum: position.correctSum + correct,
     imageCount: position.imageCount + count,
+    gradientNormSum: position.gradientNormSum + gradientNorm,
   };
 }
 

@@ -42,6 +42,14 @@ export interface TrainOptions {
   readonly labelSmoothing?: number;
   /** Default SGD with momentum 0.9 and weight decay 5e-4. */
   readonly optimizer?: OptimizerOptions;
+  /**
+   * Decay of the exponential moving average of weights, thresholds and running statistics, such as 0.999; smaller over the
+   * first steps. Validation, the log, the network returned and conversion take the average; training goes on from the
+   * weights themselves, and the strength of `nq` noise is measured on them. Default 0: none.
+   */
+  readonly ema?: number;
+  /** Largest Euclidean norm of all gradients of a step together; larger ones are scaled down to it. Default 0: any. */
+  readonly clipNorm?: number;
   /** Part of the training split held out, stratified: a fraction or a number of images. Default 0.1. */
   readonly validation?: number;
   /** Random crop and flip as the data set publishes them. Default true. */
@@ -85,6 +93,8 @@ export interface EpochLog {
   readonly validationAccuracy: number;
   /** At the end of the epoch. */
   readonly learningRate: number;
+  /** With `clipNorm`: mean over the steps of the norm of all gradients together, before clipping. */
+  readonly gradientNorm?: number;
   readonly seconds: number;
   readonly imagesPerSecond: number;
   readonly thresholds: Readonly<Record<string, number>>;
@@ -103,6 +113,8 @@ export interface TrainConfig {
   readonly warmupEpochs: number;
   readonly labelSmoothing: number;
   readonly optimizer: OptimizerOptions;
+  readonly ema: number;
+  readonly clipNorm: number;
   readonly validation: number;
   readonly augment: boolean;
   readonly cutout: number;
@@ -115,8 +127,7 @@ export interface TrainConfig {
 export function resolveConfig(options: TrainOptions): TrainConfig {
   const { noise = 'none', optimizer = { kind: 'sgd' } } = options;
   if (!noiseKinds.includes(noise)) throw unknownName('noise', String(noise), noiseKinds);
-  if (!optimizerKinds.includes(optimizer.kind)) throw unknownName('optimizer', String(optimizer.kind), optimizerKinds);
-  if (optimizer.decay !== undefined && !decayScopes.includes(optimizer.decay)) throw unknownName('decay', String(optimizer.decay), decayScopes);
+  checkOptimizer(optimizer);
   if (options.schedule !== undefined && !scheduleKinds.includes(options.schedule)) throw unknownName('schedule', String(options.schedule), scheduleKinds);
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
   const validation = options.validation ?? 0.1;
@@ -131,6 +142,8 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
+    ema: fraction('ema', options.ema ?? 0),
+    clipNorm: notNegative('clipNorm', options.clipNorm ?? 0),
     augment: options.augment ?? true,
     cutout: whole('cutout', options.cutout ?? 0, 0),
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
@@ -138,6 +151,20 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
   };
+}
+
+function checkOptimizer(optimizer: OptimizerOptions): void {
+  const { kind, decay, weightDecay = 0 } = optimizer;
+  if (!optimizerKinds.includes(kind)) throw unknownName('optimizer', String(kind), optimizerKinds);
+  if (decay !== undefined && !decayScopes.includes(decay)) throw unknownName('decay', String(decay), decayScopes);
+  notNegative('weightDecay', weightDecay);
+  if (optimizer.kind === 'adamw') {
+    for (const name of ['beta1', 'beta2'] as const) fraction(name, optimizer[name] ?? 0);
+    return;
+  }
+  const { momentum = 0.9, nesterov = false } = optimizer;
+  fraction('momentum', momentum);
+  if (nesterov && momentum === 0) throw invalidArgument('momentum with nesterov', 'number above 0', momentum);
 }
 
 /** The graph to train: the given one, or the network built with the quantiser that the noise needs. */

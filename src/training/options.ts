@@ -2,6 +2,7 @@ import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, unknownName } from '../errors.js';
 import type { Activation, Graph } from '../graph/graph.js';
 import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
+import { inferShapes } from '../graph/shapes.js';
 import { devices, type Device } from '../onnx/device.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
@@ -167,11 +168,12 @@ function checkOptimizer(optimizer: OptimizerOptions): void {
   if (nesterov && momentum === 0) throw invalidArgument('momentum with nesterov', 'number above 0', momentum);
 }
 
-/** The graph to train: the given one, or the network built with the quantiser that the noise needs. */
+/** The graph to train, checked: the given one, or the network built with the quantiser that the noise needs. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
   const { network, width = 1 } = options;
   if (typeof network === 'object') {
     if (width !== 1) throw invalidArgument('width', '1, since the network is a finished graph', width);
+    inferShapes(network);
     return network;
   }
   const wanted: NetworkOptions = {
@@ -180,7 +182,10 @@ export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
     activation: trainedActivation(options),
     width: positive('width', width),
   };
-  return typeof network === 'string' ? buildNetwork(network, wanted) : network(wanted);
+  if (typeof network === 'string') return buildNetwork(network, wanted);
+  const graph = network(wanted);
+  inferShapes(graph);
+  return graph;
 }
 
 function trainedActivation({ noise = 'none', levels, initialThreshold }: TrainOptions): Activation {

@@ -3,31 +3,27 @@ import { datasetSpecs } from '../../data/open.js';
 import { networkNames } from '../../graph/networks/index.js';
 import { devices, type Device } from '../../onnx/device.js';
 import { noiseKinds, type NoiseKind } from '../../training/layers/rule.js';
-import { optimizerKinds, type OptimizerKind } from '../../training/optimizers.js';
 import type { TrainOptions, TrainProgress } from '../../training/options.js';
-import { scheduleKinds, type ScheduleKind } from '../../training/schedule.js';
 import { train, type TrainResult } from '../../training/train.js';
 import { duration, percent } from '../../report/format.js';
 import { Output, type Io } from '../io.js';
+import { networkOption } from '../network.js';
 import { numberFrom0, positiveNumber, shared, whole } from '../options.js';
 import { Progress } from '../progress.js';
+import { addRecipe, optimizerOf, type RecipeOptions } from '../recipe.js';
 
-interface TrainCommandOptions {
+interface TrainCommandOptions extends RecipeOptions {
   network: string;
+  width: number;
   data: string;
   noise: NoiseKind;
   levels?: number;
   initialThreshold: number;
-  optimizer: OptimizerKind;
   activityPenalty: number;
-  schedule: ScheduleKind;
-  warmupEpochs: number;
-  labelSmoothing: number;
   cutout: number;
   augment: boolean;
   epochs: number;
   batchSize: number;
-  learningRate: number;
   seed: number;
   out: string;
   resume: boolean;
@@ -38,24 +34,21 @@ interface TrainCommandOptions {
 }
 
 export function addTrain(program: Command, io: Io): void {
-  program
+  const command = program
     .command('train')
     .description('Train a quantised network with noise, in ONNX Runtime. Ctrl-C saves; --resume goes on.')
-    .requiredOption('--network <name>', networkNames.join(', '))
+    .requiredOption('--network <name>', `${networkNames.join(', ')}; or a file of one's own: .json, .mjs`)
     .requiredOption('--data <spec>', datasetSpecs.join(', '))
     .requiredOption('--out <dir>', 'folder for the checkpoint and the training artifacts')
+    .addOption(new Option('--width <x>', 'factor on the channels of a named network').argParser(positiveNumber).default(1))
     .addOption(new Option('--noise <kind>', 'noise in the activations').choices([...noiseKinds]).default('none'))
     .addOption(new Option('--levels <l>', 'quantisation levels (default: 4, with adaptor 3)').argParser(whole(1)))
     .addOption(new Option('--initial-threshold <x>', 'threshold before training').argParser(positiveNumber).default(2))
     .addOption(new Option('--epochs <n>', 'passes over the training images').argParser(whole(1)).default(10))
-    .addOption(new Option('--batch-size <b>', 'images a training step').argParser(whole(1)).default(128))
-    .addOption(new Option('--learning-rate <x>', 'the highest of the schedule').argParser(positiveNumber).default(0.05))
-    .addOption(new Option('--schedule <kind>', 'of the learning rate').choices([...scheduleKinds]).default('cosine'))
-    .addOption(new Option('--warmup-epochs <n>', 'linear rise of the rate first').argParser(numberFrom0).default(0))
-    .addOption(new Option('--label-smoothing <x>', 'part of each target spread over all classes').argParser(numberFrom0).default(0))
+    .addOption(new Option('--batch-size <b>', 'images a training step').argParser(whole(1)).default(128));
+  addRecipe(command)
     .addOption(new Option('--cutout <pixels>', 'side of the blanked square of Cutout').argParser(whole(0)).default(0))
     .option('--no-augment', 'train on the images as they are, without crop and flip')
-    .addOption(new Option('--optimizer <kind>', 'update rule').choices([...optimizerKinds]).default('sgd'))
     .addOption(new Option('--activity-penalty <x>', 'weight of the mean firing rates in the loss: fewer spikes').argParser(numberFrom0).default(0))
     .addOption(shared.seed())
     .option('--resume', 'go on from the checkpoint in --out', false)
@@ -67,9 +60,10 @@ export function addTrain(program: Command, io: Io): void {
 }
 
 async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> {
-  const { json, optimizer, ...settings } = options;
+  const { json, ...settings } = options;
   const output = new Output(io, json);
-  const result = await trainWithProgress({ ...settings, optimizer: { kind: optimizer }, signal: io.signal }, output);
+  const [network, optimizer] = [await networkOption(options.network), optimizerOf(options)];
+  const result = await trainWithProgress({ ...settings, network, optimizer, signal: io.signal }, output);
   const last = result.epochs.at(-1);
   output.document({
     command: 'train',

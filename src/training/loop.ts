@@ -6,15 +6,16 @@ import { firstImages, splitValidation } from '../data/split.js';
 import { NoisefloorError } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationThresholds } from '../graph/parameters.js';
-import type { RuntimeOptions } from '../onnx/device.js';
 import { Random } from '../random.js';
 import { cleanBatch, epochOrder, pixelBatch } from './batches.js';
 import { checkpointPath, epochStart, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
+import { openStepper } from './parallel/stepper.js';
+import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
 import type { EpochLog, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import { TrainingStepper, type BatchResult, type PixelBatch, type StepSettings, type TrainingModels } from './stepper.js';
+import type { BatchResult, PixelBatch, Stepper, StepSettings, TrainingModels } from './stepper.js';
 
 export interface LoopHooks {
   /** Asked after every step; true saves a checkpoint and ends the run with `ABORTED`. */
@@ -40,7 +41,7 @@ export class TrainingLoop {
     readonly data: Dataset,
     readonly directory: string,
     readonly hooks: LoopHooks,
-    readonly stepper: TrainingStepper,
+    readonly stepper: Stepper,
   ) {
     const { limit, validation, seed, batchSize } = start.config;
     const parts = splitValidation(firstImages(data.train, limit), validation, deriveSeed(seed, seedUse.validation), 'validation');
@@ -54,10 +55,10 @@ export class TrainingLoop {
     data: Dataset,
     directory: string,
     models: TrainingModels,
-    runtime: RuntimeOptions,
+    runtime: TrainingRuntime,
     hooks: LoopHooks,
   ): Promise<TrainedNetwork> {
-    const stepper = await TrainingStepper.create(start.network.graph, start.config, data.normalization, models, runtime);
+    const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
     try {
       stepper.load(start.network.parameters, start.optimizerState);
       return await new TrainingLoop(start, data, directory, hooks, stepper).#run();

@@ -5,10 +5,11 @@ import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
 import { inferShapes } from '../graph/shapes.js';
 import { devices, type Device } from '../onnx/device.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
+import type { ParallelOptions } from './parallel/runtime.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 
-export interface TrainOptions {
+export interface TrainOptions extends ParallelOptions {
   /**
    * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
    * and classes with the activation that the noise needs (docs/custom-networks.md).

@@ -55,14 +55,22 @@ export interface StepSettings {
   readonly lastCheckpoint: string;
 }
 
-type Tensors = Record<string, OrtTensor>;
+export type Tensors = Record<string, OrtTensor>;
+/** What a training run needs of a stepper, on one device or several. */
+export type Stepper = Pick<
+  TrainingStepper,
+  'config' | 'stepsPerCall' | 'load' | 'parameters' | 'averagedParameters' | 'optimizerState' | 'steps' | 'evaluate' | 'measureGap' | 'release'
+>;
 
-/** A GPU runs `loop`, whose state stays on the device between steps; a CPU `training` and `optimizer`, step by step. */
+/**
+ * Those that were asked for. A GPU runs `loop`, whose state stays on the device between steps; a CPU `training` and
+ * `optimizer`, step by step.
+ */
 interface Sessions {
   readonly training?: InferenceSession;
   readonly optimizer?: InferenceSession;
   readonly loop?: InferenceSession;
-  readonly eval: InferenceSession;
+  readonly eval?: InferenceSession;
   readonly gap?: InferenceSession;
 }
 
@@ -75,6 +83,8 @@ function sessionNames({ device }: RuntimeOptions): readonly (keyof Sessions)[] {
 export class TrainingStepper {
   readonly #tensors: Tensors = {};
   readonly #states: readonly StateSpec[];
+  /** Of parameters, buffers and states. */
+  readonly #shapes: ReadonlyMap<string, Shape>;
   readonly #noisy: readonly ActivationNode[];
   readonly #pool: NoisePool | undefined;
   #poolEpoch = -1;
@@ -89,6 +99,7 @@ export class TrainingStepper {
   ) {
     const shapes = inferShapes(graph);
     this.#states = trainingStates(specs, config);
+    this.#shapes = new Map([...specs.map(({ name, shape }) => [name, shape] as const), ...this.#states.map(({ name, of }) => [name, of.shape] as const)]);
     this.#noisy = noisyActivations(graph, config.noise);
     if (sessions.training && config.noise !== 'none' && this.#noisy.length > 0) {
       this.#pool = new NoisePool(config.noise, this.#noisy.map((node) => config.batchSize * elementCount(shapes.get(node.name)!)), config.seed);
@@ -109,7 +120,7 @@ export class TrainingStepper {
       const model = models[name];
       if (model) sessions[name] = await openSession(model, runtime);
     }
-    return new TrainingStepper(ort, graph, config, normalization, parameterSpecs(graph), sessions as Sessions);
+    return new TrainingStepper(ort, graph, config, normalization, parameterSpecs(graph), sessions);
   }
 
   /** Steps worth taking in one call: the more, the less the state crosses to a GPU and back. */
@@ -124,6 +135,16 @@ export class TrainingStepper {
       const fresh = startsAt === 'parameter' ? parameters.get(of.name)!.data : new Float32Array(elementCount(of.shape));
       this.#set(name, of.shape, state.get(name)?.data ?? fresh);
     }
+  }
+
+  /** Takes over the tensors named, which may be in shared memory; the others stay. */
+  take(tensors: ReadonlyMap<string, Float32Array>): void {
+    for (const [name, data] of tensors) this.#set(name, this.#shapes.get(name)!, data);
+  }
+
+  /** The elements of a parameter, buffer or state, as they are now. */
+  held(name: string): Float32Array {
+    return this.#tensors[name]!.data as Float32Array;
   }
 
   /** The weights that training goes on from. */
@@ -152,13 +173,28 @@ export class TrainingStepper {
     return results;
   }
 
-  async #step({ pixels, labels }: PixelBatch, settings: StepSettings): Promise<BatchResult> {
+  async #step(batch: PixelBatch, settings: StepSettings): Promise<BatchResult> {
+    const { result, outputs } = await this.differentiate(batch, settings);
+    const gradientNorm = await this.#update(outputs, settings);
+    return gradientNorm === undefined ? result : { ...result, gradientNorm };
+  }
+
+  /** The first half of a step: loss, gradients `P.grad` and new buffers `B.next`. `TRAINING_DIVERGED` as in `steps`. */
+  async differentiate({ pixels, labels }: PixelBatch, settings: StepSettings): Promise<{ result: BatchResult; outputs: Tensors }> {
     const session = this.sessions.training!;
     const images = normalizeImages(pixels, this.normalization, this.graph.input.shape);
-    const results = await session.run({ ...this.#batchFeeds({ images, labels }), ...this.#noiseFeeds(settings), ...this.#pick(session) });
-    const [result] = checked([readScalar(results.loss!)], [readScalar(results.correct!)], [settings]);
-    const gradientNorm = await this.#update(results, settings);
-    return gradientNorm === undefined ? result! : { ...result!, gradientNorm };
+    const outputs = await session.run({ ...this.#batchFeeds({ images, labels }), ...this.#noiseFeeds(settings), ...this.#pick(session) });
+    const [result] = checked([readScalar(outputs.loss!)], [readScalar(outputs.correct!)], [settings]);
+    return { result: result!, outputs };
+  }
+
+  /** The second half, from gradients and new buffers by their names in `differentiate`; the norm of clipped gradients. */
+  update(found: ReadonlyMap<string, Float32Array>, settings: StepSettings): Promise<number | undefined> {
+    const tensors = [...found].map(([name, data]): [string, OrtTensor] => {
+      const shape = this.#shapes.get(name.slice(0, name.lastIndexOf('.')))!;
+      return [name, new this.ort.Tensor('float32', data, [...shape])];
+    });
+    return this.#update(Object.fromEntries(tensors), settings);
   }
 
   async #runLoop(session: InferenceSession, batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<BatchResult[]> {
@@ -208,7 +244,7 @@ export class TrainingStepper {
 
   /** Loss and hits of the quantised dense network, in inference mode. */
   async evaluate(batch: Batch): Promise<BatchResult> {
-    const { eval: session } = this.sessions;
+    const session = this.sessions.eval!;
     const results = await session.run({ ...this.#batchFeeds(batch), ...this.#pick(session, (name) => this.#averaged(name)) }, ['loss', 'correct']);
     return { loss: readScalar(results.loss!), correct: readScalar(results.correct!) };
   }

@@ -4,9 +4,9 @@ import { openDataset } from '../data/open.js';
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError, type ErrorCode } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
-import type { RuntimeOptions } from '../onnx/device.js';
 import { checkpointPath, hasCheckpoint, type Checkpoint } from './checkpoint.js';
 import { resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
+import { resolveRuntime, type TrainingRuntime } from './parallel/runtime.js';
 import { freshStart, resumedStart } from './start.js';
 
 export interface TrainResult {
@@ -22,7 +22,7 @@ export interface WorkerJob {
   readonly start: Checkpoint;
   readonly data: Dataset;
   readonly directory: string;
-  readonly runtime: RuntimeOptions;
+  readonly runtime: TrainingRuntime;
   /** Int32Array of one element; 1 asks the worker to save and stop. */
   readonly stop: SharedArrayBuffer;
 }
@@ -43,12 +43,12 @@ export type WorkerMessage =
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkOptions(options);
   const config = resolveConfig(options);
+  const runtime = resolveRuntime(options, config.batchSize);
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
   const graph = resolveGraph(options, data);
   const start = options.resume === true ? await resumedStart(options.out, graph, config) : freshStart(graph, config, data);
   if (options.resume !== true) await refuseExisting(options.out);
   await makeDirectory(options.out);
-  const runtime: RuntimeOptions = { device: options.device, threads: options.threads };
   return runInWorker({ start, data, directory: options.out, runtime, stop: new SharedArrayBuffer(4) }, options);
 }
 

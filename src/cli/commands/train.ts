@@ -8,7 +8,7 @@ import { train, type TrainResult } from '../../training/train.js';
 import { duration, percent } from '../../report/format.js';
 import { Output, type Io } from '../io.js';
 import { networkOption } from '../network.js';
-import { numberFrom0, positiveNumber, shared, whole } from '../options.js';
+import { deviceList, numberFrom0, positiveNumber, shared, whole } from '../options.js';
 import { Progress } from '../progress.js';
 import { addRecipe, optimizerOf, type RecipeOptions } from '../recipe.js';
 
@@ -29,6 +29,9 @@ interface TrainCommandOptions extends RecipeOptions {
   resume: boolean;
   limit?: number;
   device: Device;
+  devices?: number[];
+  replicas?: number;
+  averageEvery: number;
   threads?: number;
   json: boolean;
 }
@@ -54,6 +57,9 @@ export function addTrain(program: Command, io: Io): void {
     .option('--resume', 'go on from the checkpoint in --out', false)
     .addOption(shared.limit())
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))
+    .addOption(new Option('--devices <ids>', 'CUDA devices that share every batch, such as 0,1').argParser(deviceList))
+    .addOption(new Option('--replicas <n>', 'sessions on the CPU that share every batch (default: 1)').argParser(whole(1)))
+    .addOption(new Option('--average-every <k>', 'own steps of each device before weights are averaged; 1 averages gradients').argParser(whole(1)).default(1))
     .addOption(shared.threads())
     .addOption(shared.json())
     .action((options: TrainCommandOptions) => trainAction(options, io));

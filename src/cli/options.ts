@@ -47,6 +47,11 @@ export function timeStepList(text: string): number[] {
   return steps;
 }
 
+/** `0,1`: numbers of CUDA devices. */
+export function deviceList(text: string): number[] {
+  return text.split(',').map(whole(0));
+}
+
 export function htmlPath(text: string): string {
   if (text.endsWith('.html')) return text;
   throw new InvalidArgumentError('Expected a path that ends in .html.');

@@ -9,6 +9,8 @@ export type Precision = (typeof precisions)[number];
 export interface RuntimeOptions {
   /** Default `cpu`. `cuda` needs the CUDA provider of the same version of onnxruntime-node; there is no silent fallback. */
   readonly device?: Device;
+  /** Number of the CUDA device. Default 0. */
+  readonly deviceId?: number;
   /** Threads inside an operator. Default: the number of cores. */
   readonly threads?: number;
 }

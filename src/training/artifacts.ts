@@ -14,7 +14,7 @@ import type { TrainingModels } from './stepper.js';
 export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization): TrainingModels {
   return {
     training: trainingModel(graph, config),
-    optimizer: optimizerModel(parameterSpecs(graph), config.optimizer),
+    optimizer: optimizerModel(parameterSpecs(graph), config.optimizer, config),
     loop: trainingLoopModel(graph, normalization, config),
     eval: evalModel(graph),
     ...(config.noise === 'nq' ? { gap: gapModel(graph, config.noiseTimeSteps) } : {}),

@@ -6,15 +6,16 @@ import { firstImages, splitValidation } from '../data/split.js';
 import { NoisefloorError } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationThresholds } from '../graph/parameters.js';
-import type { RuntimeOptions } from '../onnx/device.js';
 import { batchPlans, cleanBatch } from './batches.js';
-import { checkpointPath, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
+import { checkpointPath, epochStart, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
 import { openLoader, type BatchLoader } from './loader.js';
+import { openStepper } from './parallel/stepper.js';
+import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
 import type { EpochLog, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import { TrainingStepper, type StepSettings, type TrainingModels } from './stepper.js';
+import type { BatchResult, Stepper, StepSettings, TrainingModels } from './stepper.js';
 
 export interface LoopHooks {
   /** Asked after every step; true saves a checkpoint and ends the run with `ABORTED`. */
@@ -46,7 +47,7 @@ export class TrainingLoop {
     readonly data: Dataset,
     readonly directory: string,
     readonly hooks: LoopHooks,
-    readonly stepper: TrainingStepper,
+    readonly stepper: Stepper,
   ) {
     const { limit, validation, seed, batchSize } = start.config;
     const parts = splitValidation(firstImages(data.train, limit), validation, deriveSeed(seed, seedUse.validation), 'validation');
@@ -60,11 +61,11 @@ export class TrainingLoop {
     data: Dataset,
     directory: string,
     models: TrainingModels,
-    runtime: RuntimeOptions,
+    runtime: TrainingRuntime,
     hooks: LoopHooks,
     loaderThreads = 0,
   ): Promise<TrainedNetwork> {
-    const stepper = await TrainingStepper.create(start.network.graph, start.config, data.normalization, models, runtime);
+    const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
     try {
       stepper.load(start.network.parameters, start.optimizerState);
       return await new TrainingLoop(start, data, directory, hooks, stepper).#run(loaderThreads);
@@ -118,9 +119,9 @@ export class TrainingLoop {
       const batches = await loader.take(group.length);
       stallSeconds += (performance.now() - asked) / 1000;
       const results = await this.stepper.steps(batches, steps.map((step) => this.#settings(position, step)));
-      for (const [k, { loss, correct }] of results.entries()) {
-        position = advance(position, loss, correct, batches[k]!.labels.length);
-        this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss });
+      for (const [k, result] of results.entries()) {
+        position = advance(position, result, batches[k]!.labels.length);
+        this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss: result.loss });
       }
       loader.recycle(batches);
       if (this.hooks.shouldStop()) return { position, stopped: true, stallSeconds };
@@ -139,7 +140,7 @@ export class TrainingLoop {
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
     const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
-    const next: TrainPosition = { epoch: done.epoch + 1, step: 0, lossSum: 0, correctSum: 0, imageCount: 0, sigma: measured?.sigma ?? {} };
+    const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     const log: EpochLog = {
       epoch: next.epoch,
@@ -148,12 +149,13 @@ export class TrainingLoop {
       validationLoss: validation.loss,
       validationAccuracy: validation.accuracy,
       learningRate: learningRateAt(config, next.epoch * this.#steps, this.#steps),
+      ...(config.clipNorm > 0 ? { gradientNorm: done.gradientNormSum / done.step } : {}),
       ...speed,
       imagesPerSecond: (done.imageCount - resumedImages) / speed.seconds,
       thresholds: activationThresholds(network.graph, network.parameters),
       ...(measured ? { sigma: measured.sigma, gapMean: measured.mean } : {}),
     };
-    await this.#save(next, network);
+    await this.#save(next);
     await appendFile(join(this.directory, 'log.jsonl'), `${JSON.stringify(log)}\n`);
     this.hooks.onProgress({ kind: 'epoch', epochs: config.epochs, ...log });
     return next;
@@ -170,13 +172,14 @@ export class TrainingLoop {
     return { loss: loss / count, accuracy: correct / count };
   }
 
-  async #save(position: TrainPosition, network = this.#network()): Promise<void> {
+  async #save(position: TrainPosition): Promise<void> {
     const { config } = this.start;
+    const network = { ...this.start.network, parameters: this.stepper.parameters() };
     await writeCheckpoint(this.directory, { network, config, position, optimizerState: this.stepper.optimizerState() });
   }
 
   #network(): TrainedNetwork {
-    return { ...this.start.network, parameters: this.stepper.parameters() };
+    return { ...this.start.network, parameters: this.stepper.averagedParameters() };
   }
 }
 
@@ -192,13 +195,14 @@ function equalGroups(ranges: readonly Range[], size: number): Range[][] {
   return groups;
 }
 
-function advance(position: TrainPosition, loss: number, correct: number, count: number): TrainPosition {
+function advance(position: TrainPosition, { loss, correct, gradientNorm = 0 }: BatchResult, count: number): TrainPosition {
   return {
     ...position,
     step: position.step + 1,
     lossSum: position.lossSum + loss * count,
     correctSum: position.correctSum + correct,
     imageCount: position.imageCount + count,
+    gradientNormSum: position.gradientNormSum + gradientNorm,
   };
 }
 

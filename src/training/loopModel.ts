@@ -7,9 +7,9 @@ import { MixedPrecisionBuilder } from '../onnx/mixedPrecision.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
 import { emitTrainingStep, mixedLabels, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
-import { emitOptimizer, stateNames, type OptimizerOptions } from './optimizers.js';
+import { emitOptimizer, trainingStates, type OptimizerOptions, type StepRecipe } from './optimizers.js';
 
-export interface LoopOptions extends TrainingGraphOptions {
+export interface LoopOptions extends TrainingGraphOptions, StepRecipe {
   readonly optimizer: OptimizerOptions;
   readonly precision: Precision;
 }
@@ -25,20 +25,18 @@ interface LoopState {
   readonly spec: ParameterSpec;
 }
 
-/** Everything that goes from one step to the next: parameters, buffers and the optimiser's states. */
-function loopStates(graph: Graph, { kind }: OptimizerOptions): LoopState[] {
-  return parameterSpecs(graph).flatMap((spec) => {
-    const states = spec.role === 'buffer' ? [] : stateNames(kind, spec.name).map((name) => ({ name, spec }));
-    return [{ name: spec.name, spec }, ...states];
-  });
+/** Everything that goes from one step to the next: parameters, buffers and the states of training. */
+function loopStates(graph: Graph, options: LoopOptions): LoopState[] {
+  const specs = parameterSpecs(graph);
+  return [...specs.map((spec) => ({ name: spec.name, spec })), ...trainingStates(specs, options).map(({ name, of }) => ({ name, spec: of }))];
 }
 
 /**
  * training_loop.onnx: K whole training steps, optimiser included, in one ONNX `Loop`, whose state stays on the device.
  * Inputs: `images` uint8 [K, N, C, H, W]; `labels_of_steps` int64 [K, N]; `learning_rates`, with adamw `step_numbers` (from 1),
- * float32 [K]; each state S as `S.now`; with `nq` the scalars `<activation>.sigma`; with Mixup `mixed_labels_of_steps` int64
- * [K, N] and `mixed_weights` [K]. Outputs: `losses`, `corrects` [K];
- * each state as `S.next`. Noise comes from the runtime's generators, which are parallel on a GPU.
+ * with a moving average `average_decays`, float32 [K]; each state S as `S.now`; with `nq` the scalars `<activation>.sigma`;
+ * with Mixup `mixed_labels_of_steps` int64 [K, N] and `mixed_weights` [K]. Outputs: `losses`, `corrects`, with clipping
+ * `gradient_norms` [K]; each state as `S.next`. Noise comes from the runtime's generators, which are parallel on a GPU.
  */
 export function trainingLoopModel(graph: Graph, normalization: Normalization, options: LoopOptions): Uint8Array<ArrayBuffer> {
   const onnx = new OnnxBuilder('training_loop');
@@ -51,17 +49,18 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
     onnx.input('mixed_labels_of_steps', 'int64', ['K', 'N']);
     onnx.input('mixed_weights', 'float32', ['K']);
   }
+  if (options.ema > 0) onnx.input('average_decays', 'float32', ['K']);
   if (options.noise === 'nq') for (const node of noisyActivations(graph, 'nq')) onnx.input(sigmaInput(node), 'float32', []);
-  const states = loopStates(graph, options.optimizer);
+  const states = loopStates(graph, options);
   for (const { name, spec } of states) onnx.input(`${name}.now`, 'float32', spec.shape);
 
   const body = loopBody(graph, normalization, options, states);
   const steps = onnx.node('Gather', [onnx.node('Shape', ['labels_of_steps']), onnx.ints([0], true)]);
-  const outputs = [...states.map(({ name }) => `${name}.final`), 'losses_of_steps', 'corrects_of_steps'];
+  const perStep = ['losses', 'corrects', ...(options.clipNorm > 0 ? ['gradient_norms'] : [])];
+  const outputs = [...states.map(({ name }) => `${name}.final`), ...perStep.map((name) => `${name}_of_steps`)];
   onnx.nodeNamed('Loop', [steps, '', ...states.map(({ name }) => `${name}.now`)], outputs, { body: { graph: body } });
   for (const { name, spec } of states) onnx.output(`${name}.final`, `${name}.next`, 'float32', spec.shape);
-  onnx.output('losses_of_steps', 'losses', 'float32', ['K']);
-  onnx.output('corrects_of_steps', 'corrects', 'float32', ['K']);
+  for (const name of perStep) onnx.output(`${name}_of_steps`, name, 'float32', ['K']);
   return onnx.build();
 }
 
@@ -85,16 +84,19 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
 
   const target = { device: 'cuda', lossScale: mixed ? mixedLossScale : 1 } as const;
   const step = emitTrainingStep(body, graph, options, target, generator(body, options));
-  const clock = { learningRate: pick('learning_rates'), step: () => pick('step_numbers') };
+  const clock = { learningRate: pick('learning_rates'), step: () => pick('step_numbers'), averageDecay: () => pick('average_decays') };
   const next = new Map(parameterSpecs(graph).filter(({ role }) => role === 'buffer').map(({ name }) => [name, step.bufferOf(name)]));
-  for (const updated of emitOptimizer(body, parameterSpecs(graph), options.optimizer, clock, step.gradientOf)) {
+  const optimized = emitOptimizer(body, parameterSpecs(graph), options.optimizer, clock, step, options);
+  for (const updated of optimized.updates) {
     next.set(updated.spec.name, updated.parameter);
     for (const { name, value } of updated.states) next.set(name, value);
   }
+  for (const { name, value } of optimized.averages) next.set(name, value);
   body.output(body.node('Identity', ['step/go_on']), 'step/go_on.next', 'bool', []);
   for (const { name, spec } of states) body.output(next.get(name)!, `${name}.after`, 'float32', spec.shape);
   body.output(step.loss, 'step/loss', 'float32', []);
   body.output(step.correct, 'step/correct', 'float32', []);
+  if (optimized.gradientNorm !== undefined) body.output(optimized.gradientNorm, 'step/gradient_norm', 'float32', []);
   return body;
 }
 

@@ -2,15 +2,22 @@ import { checkAugmentations, type AugmentationName } from '../data/augment/pipel
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, unknownName } from '../errors.js';
 import type { Activation, Graph } from '../graph/graph.js';
-import { buildNetwork } from '../graph/networks/index.js';
+import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
+import { inferShapes } from '../graph/shapes.js';
 import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
+import type { ParallelOptions } from './parallel/runtime.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 
-export interface TrainOptions {
-  /** Name of a network (`networkNames`), or a graph of one's own. */
-  readonly network: string | Graph;
+export interface TrainOptions extends ParallelOptions {
+  /**
+   * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
+   * and classes with the activation that the noise needs (docs/custom-networks.md).
+   */
+  readonly network: string | Graph | ((options: NetworkOptions) => Graph);
+  /** Factor on the channels of a network that is built by name or by a function. Default 1. */
+  readonly width?: number;
   /** A SPEC such as `mnist` or `cifar10:DIR`, or an opened data set. */
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
@@ -38,6 +45,14 @@ export interface TrainOptions {
   readonly labelSmoothing?: number;
   /** Default SGD with momentum 0.9 and weight decay 5e-4. */
   readonly optimizer?: OptimizerOptions;
+  /**
+   * Decay of the exponential moving average of weights, thresholds and running statistics, such as 0.999; smaller over the
+   * first steps. Validation, the log, the network returned and conversion take the average; training goes on from the
+   * weights themselves, and the strength of `nq` noise is measured on them. Default 0: none.
+   */
+  readonly ema?: number;
+  /** Largest Euclidean norm of all gradients of a step together; larger ones are scaled down to it. Default 0: any. */
+  readonly clipNorm?: number;
   /** Part of the training split held out, stratified: a fraction or a number of images. Default 0.1. */
   readonly validation?: number;
   /**
@@ -96,6 +111,8 @@ export interface EpochLog {
   readonly validationAccuracy: number;
   /** At the end of the epoch. */
   readonly learningRate: number;
+  /** With `clipNorm`: mean over the steps of the norm of all gradients together, before clipping. */
+  readonly gradientNorm?: number;
   readonly seconds: number;
   /** Of these, waiting for the next batch. */
   readonly stallSeconds: number;
@@ -116,6 +133,8 @@ export interface TrainConfig {
   readonly warmupEpochs: number;
   readonly labelSmoothing: number;
   readonly optimizer: OptimizerOptions;
+  readonly ema: number;
+  readonly clipNorm: number;
   readonly validation: number;
   readonly augment: readonly AugmentationName[];
   readonly cutout: number;
@@ -130,8 +149,7 @@ export interface TrainConfig {
 export function resolveConfig(options: TrainOptions): TrainConfig {
   const { noise = 'none', optimizer = { kind: 'sgd' } } = options;
   if (!noiseKinds.includes(noise)) throw unknownName('noise', String(noise), noiseKinds);
-  if (!optimizerKinds.includes(optimizer.kind)) throw unknownName('optimizer', String(optimizer.kind), optimizerKinds);
-  if (optimizer.decay !== undefined && !decayScopes.includes(optimizer.decay)) throw unknownName('decay', String(optimizer.decay), decayScopes);
+  checkOptimizer(optimizer);
   if (options.schedule !== undefined && !scheduleKinds.includes(options.schedule)) throw unknownName('schedule', String(options.schedule), scheduleKinds);
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
   const { precision = 'float32' } = options;
@@ -149,6 +167,8 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
+    ema: fraction('ema', options.ema ?? 0),
+    clipNorm: notNegative('clipNorm', options.clipNorm ?? 0),
     augment: checkAugmentations(options.augment ?? ['standard']),
     cutout: whole('cutout', options.cutout ?? 0, 0),
     mixup: notNegative('mixup', options.mixup ?? 0),
@@ -160,10 +180,38 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   };
 }
 
-/** The graph to train: the given one, or the named network with the quantiser that the noise needs. */
+function checkOptimizer(optimizer: OptimizerOptions): void {
+  const { kind, decay, weightDecay = 0 } = optimizer;
+  if (!optimizerKinds.includes(kind)) throw unknownName('optimizer', String(kind), optimizerKinds);
+  if (decay !== undefined && !decayScopes.includes(decay)) throw unknownName('decay', String(decay), decayScopes);
+  notNegative('weightDecay', weightDecay);
+  if (optimizer.kind === 'adamw') {
+    for (const name of ['beta1', 'beta2'] as const) fraction(name, optimizer[name] ?? 0);
+    return;
+  }
+  const { momentum = 0.9, nesterov = false } = optimizer;
+  fraction('momentum', momentum);
+  if (nesterov && momentum === 0) throw invalidArgument('momentum with nesterov', 'number above 0', momentum);
+}
+
+/** The graph to train, checked: the given one, or the network built with the quantiser that the noise needs. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  if (typeof options.network !== 'string') return options.network;
-  return buildNetwork(options.network, { inputShape: data.shape, classes: data.classes.length, activation: trainedActivation(options) });
+  const { network, width = 1 } = options;
+  if (typeof network === 'object') {
+    if (width !== 1) throw invalidArgument('width', '1, since the network is a finished graph', width);
+    inferShapes(network);
+    return network;
+  }
+  const wanted: NetworkOptions = {
+    inputShape: data.shape,
+    classes: data.classes.length,
+    activation: trainedActivation(options),
+    width: positive('width', width),
+  };
+  if (typeof network === 'string') return buildNetwork(network, wanted);
+  const graph = network(wanted);
+  inferShapes(graph);
+  return graph;
 }
 
 function trainedActivation({ noise = 'none', levels, initialThreshold }: TrainOptions): Activation {

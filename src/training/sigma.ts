@@ -4,7 +4,7 @@ import type { Dataset, Split } from '../data/dataset.js';
 import { Random } from '../random.js';
 import { elementCount } from '../tensor.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import type { TrainingStepper } from './stepper.js';
+import type { Stepper } from './stepper.js';
 
 /**
  * Validation images that the gap is measured on. The variance is taken over all neurons of all of them, so a thousand
@@ -22,7 +22,7 @@ export interface MeasuredSigma {
  * Layer-wise error-compensating strategy of NQ: the strength of next epoch's noise, from the gap between the clean
  * quantised network and its spiking network on validation images with the training augmentation, Mixup aside.
  */
-export async function measureSigma(stepper: TrainingStepper, data: Dataset, validation: Split, epoch: number): Promise<MeasuredSigma> {
+export async function measureSigma(stepper: Stepper, data: Dataset, validation: Split, epoch: number): Promise<MeasuredSigma> {
   const { seed, batchSize } = stepper.config;
   const augmenter = new Augmenter(data, stepper.config);
   const random = new Random(deriveSeed(seed, seedUse.gap, epoch));

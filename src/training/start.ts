@@ -4,7 +4,7 @@ import { NoisefloorError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { initialParameters, parameterSpecs } from '../graph/parameters.js';
 import { Random } from '../random.js';
-import { readTrainingCheckpoint, type Checkpoint } from './checkpoint.js';
+import { epochStart, readTrainingCheckpoint, type Checkpoint } from './checkpoint.js';
 import type { TrainConfig } from './options.js';
 import { deriveSeed, seedUse } from './seeds.js';
 
@@ -25,7 +25,7 @@ export function freshStart(graph: Graph, config: TrainConfig, data: Dataset): Ch
       provenance: { data: data.spec, training: config },
     },
     config,
-    position: { epoch: 0, step: 0, lossSum: 0, correctSum: 0, imageCount: 0, sigma: {} },
+    position: epochStart(0),
     optimizerState: new Map(),
   };
 }

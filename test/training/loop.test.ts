@@ -89,9 +89,14 @@ describe('a training run', () => {
 });
 
 describe('stopping and resuming', () => {
-  test.each(['none', 'nq'] as const)('a run stopped in mid-epoch and resumed ends as an uninterrupted one (noise %s)', async (noise) => {
+  test.each<[string, Partial<TrainOptions>]>([
+    ['plain', {}],
+    ['with nq noise', { noise: 'nq' }],
+    ['with a moving average and clipping', { ema: 0.9, clipNorm: 0.5 }],
+    ['with AdamW and a moving average', { ema: 0.9, optimizer: { kind: 'adamw' }, learningRate: 0.01 }],
+  ])('a run stopped in mid-epoch and resumed ends as an uninterrupted one: %s', async (_, options) => {
     const graph = tinyNetwork();
-    const config = configOf({ noise });
+    const config = configOf(options);
     const whole = await run(graph, config);
     const wholeLog = await readLog();
     await rm(out, { recursive: true });
@@ -103,7 +108,8 @@ describe('stopping and resuming', () => {
     const resumed = await run(graph, config, quiet, true);
 
     for (const [name, { data: values }] of whole.parameters) expect(resumed.parameters.get(name)!.data, name).toEqual(values);
-    expect((await readLog()).map(({ loss }) => loss)).toEqual(wholeLog.map(({ loss }) => loss));
+    const figures = (log: EpochLog[]) => log.map(({ loss, validationLoss, gradientNorm }) => ({ loss, validationLoss, gradientNorm }));
+    expect(figures(await readLog())).toEqual(figures(wholeLog));
   });
 
   test('the checkpoint gives back the trained network', async () => {
@@ -129,6 +135,49 @@ describe('stopping and resuming', () => {
   test('another option is refused by name', async () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
     await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, batchSize: 8 }))).rejects.toThrow(/batchSize 16, not 8/);
+  });
+});
+
+describe('recipes', () => {
+  test('the moving average is what is logged, returned and converted; training goes on from the weights', async () => {
+    const averaged = await run(tinyNetwork(), configOf({ ema: 0.95 }));
+    const { network: raw, optimizerState } = await readTrainingCheckpoint(out);
+    expect(await readCheckpoint(out)).toEqual(averaged);
+    expect((await readLog()).at(-1)!.thresholds['first.act']).toBe(averaged.parameters.get('first.act.threshold')!.data[0]);
+    for (const name of ['fc.weight', 'first.bn.running_mean', 'first.act.threshold']) {
+      expect(optimizerState.get(`${name}.ema`), name).toEqual(averaged.parameters.get(name));
+      expect(raw.parameters.get(name), name).not.toEqual(averaged.parameters.get(name));
+    }
+    await rm(out, { recursive: true });
+    const plain = await run(tinyNetwork(), configOf());
+    expect(raw.parameters).toEqual(plain.parameters);
+  });
+
+  test('validation takes the moving average', async () => {
+    const losses: number[] = [];
+    for (const ema of [0, 0.99]) {
+      await rm(join(out, 'log.jsonl'), { force: true });
+      await run(tinyNetwork(), configOf({ ema, epochs: 1 }));
+      losses.push((await readLog())[0]!.validationLoss);
+    }
+    expect(losses[0]).not.toBe(losses[1]);
+  });
+
+  test('clipping shortens the way and logs the mean norm of the gradients before it', async () => {
+    const fresh = freshStart(tinyNetwork(), configOf(), data).network.parameters;
+    const way = async (options: Partial<TrainOptions>): Promise<number> => {
+      const { parameters } = await run(tinyNetwork(), configOf({ epochs: 1, optimizer: { kind: 'sgd', momentum: 0, weightDecay: 0 }, ...options }));
+      const names = [...parameters.keys()].filter((name) => !name.includes('running'));
+      return Math.hypot(...names.flatMap((name) => [...parameters.get(name)!.data].map((value, i) => value - fresh.get(name)!.data[i]!)));
+    };
+    const free = await way({});
+    // Six steps of a rate of at most 0.05 and a gradient of at most 0.01.
+    const clipped = await way({ clipNorm: 0.01 });
+    expect(clipped).toBeLessThanOrEqual(6 * 0.05 * 0.01 * 1.001);
+    expect(free).toBeGreaterThan(2 * clipped);
+    const [first, second] = await readLog();
+    expect(first).not.toHaveProperty('gradientNorm');
+    expect(second!.gradientNorm).toBeGreaterThan(0.1);
   });
 });
 
@@ -162,7 +211,7 @@ describe('trouble', () => {
     expect(() => buildTrainingModels(lsqNetwork, configOf({ noise: 'nq' }), data.normalization)).toThrow(/needs qcfs/);
   });
 
-  test.each([
+  test.each<[Partial<TrainOptions>, RegExp]>([
     [{ epochs: 0 }, /epochs/],
     [{ batchSize: 1.5 }, /batchSize/],
     [{ learningRate: Number.NaN }, /learningRate/],
@@ -170,6 +219,14 @@ describe('trouble', () => {
     [{ mixup: -1 }, /mixup/],
     [{ noise: 'loud' as never }, /Unknown noise "loud"\. Should be one of: none, nq, adaptor/],
     [{ optimizer: { kind: 'adam' as never } }, /one of: sgd, adamw/],
+    [{ optimizer: { kind: 'sgd', decay: 'some' as never } }, /one of: all, weights/],
+    [{ optimizer: { kind: 'sgd', momentum: 1 } }, /below 1 for momentum/],
+    [{ optimizer: { kind: 'sgd', momentum: 0, nesterov: true } }, /for momentum with nesterov/],
+    [{ optimizer: { kind: 'adamw', weightDecay: -1 } }, /for weightDecay/],
+    [{ schedule: 'linear' as never }, /one of: cosine, step, constant/],
+    [{ device: 'tpu' as never }, /one of: cpu, cuda/],
+    [{ ema: 1 }, /below 1 for ema/],
+    [{ clipNorm: -1 }, /for clipNorm/],
   ])('bad options are named: %o', (options, message) => {
     expect(() => configOf(options)).toThrow(message);
   });

@@ -36,6 +36,12 @@ export function timeStepList(text: string): number[] {
   return steps;
 }
 
+export function fractionTo1(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('Expected a number from 0 to 1.');
+}
+
 export function htmlPath(text: string): string {
   if (text.endsWith('.html')) return text;
   throw new InvalidArgumentError('Expected a path that ends in .html.');

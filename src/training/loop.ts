@@ -11,7 +11,7 @@ import { Random } from '../random.js';
 import { cleanBatch, epochOrder, pixelBatch } from './batches.js';
 import { checkpointPath, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
 import { measureSigma } from './sigma.js';
-import type { EpochLog, TrainProgress } from './options.js';
+import type { EpochLog, SpikingValidation, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
 import { TrainingStepper, type PixelBatch, type StepSettings, type TrainingModels } from './stepper.js';
@@ -69,6 +69,8 @@ export class TrainingLoop {
   async #run(): Promise<TrainedNetwork> {
     const { epochs } = this.start.config;
     let { position } = this.start;
+    const before = position.epoch === 0 && position.step === 0 ? await this.#validateSpiking() : undefined;
+    if (before) this.hooks.onProgress({ kind: 'start', spiking: before });
     while (position.epoch < epochs) {
       const began = performance.now();
       const result = await this.#trainEpoch(position);
@@ -110,6 +112,7 @@ export class TrainingLoop {
     const { config } = this.start;
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
+    const spiking = await this.#validateSpiking();
     const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
     const next: TrainPosition = { epoch: done.epoch + 1, step: 0, lossSum: 0, correctSum: 0, imageCount: 0, sigma: measured?.sigma ?? {} };
     const network = this.#network();
@@ -119,6 +122,7 @@ export class TrainingLoop {
       trainAccuracy: done.correctSum / done.imageCount,
       validationLoss: validation.loss,
       validationAccuracy: validation.accuracy,
+      ...(spiking ? { spiking } : {}),
       learningRate: learningRateAt(config, next.epoch * this.#steps, this.#steps),
       seconds,
       imagesPerSecond: (done.imageCount - resumedImages) / seconds,
@@ -140,6 +144,21 @@ export class TrainingLoop {
       correct += result.correct;
     }
     return { loss: loss / count, accuracy: correct / count };
+  }
+
+  /** Of the spiking network that is trained over time; undefined in dense training. */
+  async #validateSpiking(): Promise<SpikingValidation | undefined> {
+    const { batchSize, temporal } = this.start.config;
+    if (!temporal) return undefined;
+    let [loss, correct, spikes] = [0, 0, 0];
+    const { count } = this.#validation;
+    for (const [begin, end] of batchRanges(count, batchSize)) {
+      const result = await this.stepper.evaluateSpiking(cleanBatch(this.data, this.#validation, begin, end));
+      loss += result.loss * (end - begin);
+      correct += result.correct;
+      spikes += result.spikes * (end - begin);
+    }
+    return { timeSteps: temporal.timeSteps, loss: loss / count, accuracy: correct / count, spikesPerNeuron: spikes / count };
   }
 
   #batch(indices: Uint32Array, epoch: number, step: number): PixelBatch {

@@ -7,9 +7,11 @@ import { emitForward } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
 import type { NoiseKind } from './layers/rule.js';
 import { crossEntropy, emitBatchSize } from './loss.js';
+import type { TemporalConfig } from './temporal/options.js';
+import { emitTemporalStep } from './temporal/step.js';
 
 /** `input` [N, C, H, W], `labels` int64 [N], and each parameter and buffer by its name. */
-function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
+export function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
   onnx.input(graph.input.name, 'float32', ['N', ...graph.input.shape]);
   onnx.input('labels', 'int64', ['N']);
   for (const { name, shape } of parameterSpecs(graph)) onnx.input(name, 'float32', shape);
@@ -26,6 +28,8 @@ export interface TrainingGraphOptions {
   readonly noise: NoiseKind;
   readonly activityPenalty: number;
   readonly labelSmoothing: number;
+  /** Unrolls the spiking network over time instead of the quantised one. */
+  readonly temporal?: TemporalConfig;
 }
 
 /** How the training graph comes by its noise; called once an activation. */
@@ -40,6 +44,7 @@ export interface TrainingStep {
 
 /** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
 export function emitTrainingStep(onnx: OnnxBuilder, graph: Graph, options: TrainingGraphOptions, drawNoise: NoiseSource): TrainingStep {
+  if (options.temporal) return emitTemporalStep(onnx, graph, options, options.temporal);
   const shapes = inferShapes(graph);
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();

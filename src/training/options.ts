@@ -6,10 +6,13 @@ import { devices, type Device } from '../onnx/device.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
+import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
 
-export interface TrainOptions {
-  /** Name of a network (`networkNames`), or a graph of one's own. */
-  readonly network: string | Graph;
+export interface TrainOptions extends TemporalOptions {
+  /** Name of a network (`networkNames`), or a graph of one's own. Left out with `initialFrom`. */
+  readonly network?: string | Graph;
+  /** Folder of a training run to begin with: its network and its parameters. Default: fresh parameters. */
+  readonly initialFrom?: string;
   /** A SPEC such as `mnist` or `cifar10:DIR`, or an opened data set. */
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
@@ -27,7 +30,7 @@ export interface TrainOptions {
   readonly epochs?: number;
   /** Default 128. A last, smaller batch is trained too. */
   readonly batchSize?: number;
-  /** The highest rate of the schedule. Default 0.05. */
+  /** The highest rate of the schedule. Default 0.05, with `timeSteps` 0.005. */
   readonly learningRate?: number;
   /** Default `cosine`: falls to 0 over all steps. `step`: a tenth after half and after three quarters of them. */
   readonly schedule?: ScheduleKind;
@@ -37,6 +40,8 @@ export interface TrainOptions {
   readonly labelSmoothing?: number;
   /** Default SGD with momentum 0.9 and weight decay 5e-4. */
   readonly optimizer?: OptimizerOptions;
+  /** Learning rate of thresholds and steps relative to that of the other parameters. Default 1, with `timeSteps` 0: fixed. */
+  readonly thresholdRate?: number;
   /** Part of the training split held out, stratified: a fraction or a number of images. Default 0.1. */
   readonly validation?: number;
   /** Random crop and flip as the data set publishes them. Default true. */
@@ -66,8 +71,19 @@ export interface TrainOptions {
 }
 
 export type TrainProgress =
+  /** With `timeSteps`, before the first step. */
+  | { readonly kind: 'start'; readonly spiking: SpikingValidation }
   | { readonly kind: 'step'; readonly epoch: number; readonly step: number; readonly steps: number; readonly loss: number }
   | ({ readonly kind: 'epoch'; readonly epochs: number } & EpochLog);
+
+/** What the spiking network does on the validation part. */
+export interface SpikingValidation {
+  readonly timeSteps: number;
+  readonly loss: number;
+  readonly accuracy: number;
+  /** Mean number of spikes of a neuron in one inference. */
+  readonly spikesPerNeuron: number;
+}
 
 /** One line of log.jsonl. */
 export interface EpochLog {
@@ -78,6 +94,8 @@ export interface EpochLog {
   readonly validationLoss: number;
   /** Of the quantised dense network without noise. */
   readonly validationAccuracy: number;
+  /** With `timeSteps`: of the spiking network, on the same images. */
+  readonly spiking?: SpikingValidation;
   /** At the end of the epoch. */
   readonly learningRate: number;
   readonly seconds: number;
@@ -105,6 +123,7 @@ export interface TrainConfig {
   readonly activityPenalty: number;
   readonly seed: number;
   readonly limit?: number;
+  readonly temporal?: TemporalConfig;
 }
 
 export function resolveConfig(options: TrainOptions): TrainConfig {
@@ -116,13 +135,16 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
+  const overTime = options.timeSteps !== undefined;
+  const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
+  const temporal = resolveTemporal(options, thresholdRate > 0);
   return {
     noise,
-    optimizer,
+    optimizer: thresholdRate === 1 ? optimizer : { ...optimizer, thresholdRate },
     validation,
     epochs: whole('epochs', options.epochs ?? 10, 1),
     batchSize: whole('batchSize', options.batchSize ?? 128, 1),
-    learningRate: positive('learningRate', options.learningRate ?? 0.05),
+    learningRate: positive('learningRate', options.learningRate ?? (overTime ? 0.005 : 0.05)),
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
@@ -132,13 +154,15 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     activityPenalty: notNegative('activityPenalty', options.activityPenalty ?? 0),
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
+    ...(temporal === undefined ? {} : { temporal }),
   };
 }
 
 /** The graph to train: the given one, or the named network with the quantiser that the noise needs. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  if (typeof options.network !== 'string') return options.network;
-  return buildNetwork(options.network, { inputShape: data.shape, classes: data.classes.length, activation: trainedActivation(options) });
+  const { network } = options;
+  if (typeof network === 'object') return network;
+  return buildNetwork(network ?? '', { inputShape: data.shape, classes: data.classes.length, activation: trainedActivation(options) });
 }
 
 function trainedActivation({ noise = 'none', levels, initialThreshold }: TrainOptions): Activation {

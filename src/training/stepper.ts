@@ -19,6 +19,8 @@ export interface TrainingModels {
   readonly optimizer: Uint8Array;
   readonly loop: Uint8Array;
   readonly eval: Uint8Array;
+  /** In training over time. */
+  readonly spikingEval?: Uint8Array;
   /** With noise `nq`. */
   readonly gap?: Uint8Array;
 }
@@ -60,6 +62,7 @@ interface Sessions {
   readonly optimizer?: InferenceSession;
   readonly loop?: InferenceSession;
   readonly eval: InferenceSession;
+  readonly spikingEval?: InferenceSession;
   readonly gap?: InferenceSession;
 }
 
@@ -93,7 +96,8 @@ export class TrainingStepper {
     runtime: RuntimeOptions,
   ): Promise<TrainingStepper> {
     const ort = await loadRuntime();
-    const names = runtime.device === 'cuda' ? (['loop', 'eval', 'gap'] as const) : (['training', 'optimizer', 'eval', 'gap'] as const);
+    const trains = runtime.device === 'cuda' ? (['loop'] as const) : (['training', 'optimizer'] as const);
+    const names = [...trains, 'eval', 'spikingEval', 'gap'] as const;
     const sessions: Partial<Record<keyof Sessions, InferenceSession>> = {};
     for (const name of names) {
       const model = models[name];
@@ -192,6 +196,13 @@ export class TrainingStepper {
     const { eval: session } = this.sessions;
     const results = await session.run({ ...this.#batchFeeds(batch), ...this.#pick(session) }, ['loss', 'correct']);
     return { loss: readScalar(results.loss!), correct: readScalar(results.correct!) };
+  }
+
+  /** The same of the spiking network over time, with the mean number of spikes of a neuron in one inference. */
+  async evaluateSpiking(batch: Batch): Promise<BatchResult & { readonly spikes: number }> {
+    const session = this.sessions.spikingEval!;
+    const results = await session.run({ ...this.#batchFeeds(batch), ...this.#pick(session) }, ['loss', 'correct', 'spikes']);
+    return { loss: readScalar(results.loss!), correct: readScalar(results.correct!), spikes: readScalar(results.spikes!) };
   }
 
   /** Mean and variance of the gap between the clean quantised network and its spiking network, per activation. */

@@ -4,7 +4,7 @@ import { networkNames } from '../../graph/networks/index.js';
 import { devices, type Device } from '../../onnx/device.js';
 import { noiseKinds, type NoiseKind } from '../../training/layers/rule.js';
 import { optimizerKinds, type OptimizerKind } from '../../training/optimizers.js';
-import type { TrainOptions, TrainProgress } from '../../training/options.js';
+import type { SpikingValidation, TrainOptions, TrainProgress } from '../../training/options.js';
 import { scheduleKinds, type ScheduleKind } from '../../training/schedule.js';
 import { train, type TrainResult } from '../../training/train.js';
 import { duration, percent } from '../../report/format.js';
@@ -12,12 +12,16 @@ import { Output, type Io } from '../io.js';
 import { numberFrom0, positiveNumber, shared, whole } from '../options.js';
 import { Progress } from '../progress.js';
 
-interface TrainCommandOptions {
+interface TrainCommandOptions extends RecipeOptions {
   network: string;
-  data: string;
   noise: NoiseKind;
   levels?: number;
   initialThreshold: number;
+}
+
+/** What the commands that train have in common. */
+export interface RecipeOptions {
+  data: string;
   optimizer: OptimizerKind;
   activityPenalty: number;
   schedule: ScheduleKind;
@@ -38,18 +42,24 @@ interface TrainCommandOptions {
 }
 
 export function addTrain(program: Command, io: Io): void {
-  program
+  const command = program
     .command('train')
     .description('Train a quantised network with noise, in ONNX Runtime. Ctrl-C saves; --resume goes on.')
     .requiredOption('--network <name>', networkNames.join(', '))
-    .requiredOption('--data <spec>', datasetSpecs.join(', '))
-    .requiredOption('--out <dir>', 'folder for the checkpoint and the training artifacts')
     .addOption(new Option('--noise <kind>', 'noise in the activations').choices([...noiseKinds]).default('none'))
     .addOption(new Option('--levels <l>', 'quantisation levels (default: 4, with adaptor 3)').argParser(whole(1)))
-    .addOption(new Option('--initial-threshold <x>', 'threshold before training').argParser(positiveNumber).default(2))
+    .addOption(new Option('--initial-threshold <x>', 'threshold before training').argParser(positiveNumber).default(2));
+  addRecipe(command, { learningRate: 0.05 }).action((options: TrainCommandOptions) => trainAction(options, io));
+}
+
+/** Adds the options of {@link RecipeOptions}. */
+export function addRecipe(command: Command, preset: { readonly learningRate: number }): Command {
+  return command
+    .requiredOption('--data <spec>', datasetSpecs.join(', '))
+    .requiredOption('--out <dir>', 'folder for the checkpoint and the training artifacts')
     .addOption(new Option('--epochs <n>', 'passes over the training images').argParser(whole(1)).default(10))
     .addOption(new Option('--batch-size <b>', 'images a training step').argParser(whole(1)).default(128))
-    .addOption(new Option('--learning-rate <x>', 'the highest of the schedule').argParser(positiveNumber).default(0.05))
+    .addOption(new Option('--learning-rate <x>', 'the highest of the schedule').argParser(positiveNumber).default(preset.learningRate))
     .addOption(new Option('--schedule <kind>', 'of the learning rate').choices([...scheduleKinds]).default('cosine'))
     .addOption(new Option('--warmup-epochs <n>', 'linear rise of the rate first').argParser(numberFrom0).default(0))
     .addOption(new Option('--label-smoothing <x>', 'part of each target spread over all classes').argParser(numberFrom0).default(0))
@@ -62,8 +72,7 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(shared.limit())
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))
     .addOption(shared.threads())
-    .addOption(shared.json())
-    .action((options: TrainCommandOptions) => trainAction(options, io));
+    .addOption(shared.json());
 }
 
 async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> {
@@ -71,15 +80,22 @@ async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> 
   const output = new Output(io, json);
   const result = await trainWithProgress({ ...settings, optimizer: { kind: optimizer }, signal: io.signal }, output);
   const last = result.epochs.at(-1);
-  output.document({
-    command: 'train',
-    network: result.network.graph.name,
-    data: options.data,
-    directory: result.directory,
-    epochs: result.epochs,
-  });
+  output.document(trainDocument('train', options.data, result));
   if (last) output.print(`Trained ${result.network.graph.name}: ${percent(last.validationAccuracy)} on the validation part.`);
-  output.print(`Convert it: noisefloor convert ${result.directory} --out ${result.network.graph.name}.safetensors`);
+  printNext(result, output);
+}
+
+/** What `--json` prints of a training run. */
+export function trainDocument(command: string, data: string, { network, directory, epochs }: TrainResult): Record<string, unknown> {
+  return { command, network: network.graph.name, data, directory, epochs };
+}
+
+export function printNext({ network, directory }: TrainResult, output: Output): void {
+  output.print(`Convert it: noisefloor convert ${directory} --out ${network.graph.name}.safetensors`);
+}
+
+export function describeSpiking({ timeSteps, accuracy, spikesPerNeuron }: SpikingValidation): string {
+  return `spiking at T=${timeSteps} ${percent(accuracy)} with ${spikesPerNeuron.toFixed(2)} spikes a neuron`;
 }
 
 /** Trains with a bar for the steps of an epoch and one line an epoch, on stderr. */
@@ -93,9 +109,13 @@ export async function trainWithProgress(options: TrainOptions, output: Output): 
     }
     bar?.stop();
     bar = undefined;
+    if (event.kind === 'start') {
+      output.log(`Before: ${describeSpiking(event.spiking)}`);
+      return;
+    }
     output.log(
       `Epoch ${event.epoch} of ${event.epochs}: loss ${event.loss.toFixed(4)}, train ${percent(event.trainAccuracy)}, ` +
-        `validation ${percent(event.validationAccuracy)}, ${duration(event.seconds)}`,
+        `validation ${percent(event.validationAccuracy)}, ${event.spiking ? `${describeSpiking(event.spiking)}, ` : ''}${duration(event.seconds)}`,
     );
   };
   try {

@@ -45,7 +45,8 @@ export function spikingEvalModel(graph: Graph, config: TemporalConfig): Uint8Arr
   return onnx.build();
 }
 
-function temporalContext(onnx: OnnxBuilder, graph: Graph, activityPenalty: number, updateBuffer: TrainingContext['updateBuffer']): TrainingContext {
+/** What the rules share, and no noise. */
+export function temporalContext(onnx: OnnxBuilder, graph: Graph, activityPenalty: number, updateBuffer: TrainingContext['updateBuffer']): TrainingContext {
   const drawNoise = (): never => {
     throw new Error('the spiking network has no noise');
   };

@@ -61,6 +61,9 @@ describe('usage', () => {
     ['a limit that is not a number', ['eval', 'x', '--data', 'mnist', '--limit', '1e3']],
     ['a learning rate of 0', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--learning-rate', '0']],
     ['an unknown noise', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--noise', 'pink']],
+    ['fine-tuning over 9 steps', ['finetune', 'x', '--data', 'y', '--out', 'z', '--time-steps', '9']],
+    ['an unknown surrogate', ['finetune', 'x', '--data', 'y', '--out', 'z', '--surrogate', 'step']],
+    ['a loss part above 1', ['finetune', 'x', '--data', 'y', '--out', 'z', '--loss-per-step', '2']],
     ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
     ['a report that is no page', ['eval', 'x', '--data', 'mnist', '--report', 'r.pdf']],
   ])('exits with 2 for %s and says how to go on', async (_, argv) => {

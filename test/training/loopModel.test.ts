@@ -4,9 +4,9 @@ import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
 import { Random } from '../../src/random.js';
 import { trainingLoopModel } from '../../src/training/loopModel.js';
 import { buildTrainingModels } from '../../src/training/artifacts.js';
-import { resolveConfig } from '../../src/training/options.js';
+import { resolveConfig, type TrainOptions } from '../../src/training/options.js';
 import { TrainingStepper } from '../../src/training/stepper.js';
-import { stateSuffixes, type OptimizerOptions } from '../../src/training/optimizers.js';
+import { stateSuffixes } from '../../src/training/optimizers.js';
 import { elementCount } from '../../src/tensor.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
 
@@ -15,10 +15,15 @@ const steps = 3;
 const batch = 10;
 const rates = [0.1, 0.05, 0.02];
 
-test.each<OptimizerOptions>([{ kind: 'sgd' }, { kind: 'adamw' }])('the loop takes the same steps as the separate models: $kind', async (optimizer) => {
+test.each<Partial<TrainOptions>>([
+  { optimizer: { kind: 'sgd' } },
+  { optimizer: { kind: 'adamw' } },
+  { timeSteps: 3, initialFrom: 'a trained network', lossPerStep: 0.3, activityPenalty: 0.1, thresholdRate: 0.5 },
+])('the loop takes the same steps as the separate models: %j', async (options) => {
   const graph = tinyNetwork();
   const parameters = initialParameters(graph, new Random(7));
-  const config = resolveConfig({ network: graph, data, out: '', optimizer, batchSize: batch });
+  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, ...options });
+  const { optimizer } = config;
 
   const stepper = await TrainingStepper.create(graph, config, data.normalization, buildTrainingModels(graph, config, data.normalization), { threads: 1 });
   stepper.load(parameters);

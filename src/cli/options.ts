@@ -52,6 +52,12 @@ export function deviceList(text: string): number[] {
   return text.split(',').map(whole(0));
 }
 
+export function fractionTo1(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('Expected a number from 0 to 1.');
+}
+
 export function htmlPath(text: string): string {
   if (text.endsWith('.html')) return text;
   throw new InvalidArgumentError('Expected a path that ends in .html.');

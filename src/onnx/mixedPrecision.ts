@@ -31,6 +31,8 @@ export class MixedPrecisionBuilder extends OnnxBuilder {
   readonly #halves = new Set<string>();
   /** Conditions cast to float32, by the name of the cast: a float16 map takes the condition itself. */
   readonly #conditions = new Map<string, string>();
+  /** Conditions on float16 maps: as numbers they are float16 too. */
+  readonly #halfConditions = new Set<string>();
 
   /** `value` as float16. */
   halve(value: string): string {
@@ -47,15 +49,18 @@ export class MixedPrecisionBuilder extends OnnxBuilder {
 
   override nodes(op: string, inputs: readonly string[], count: number, attributes: Record<string, AttributeValue> = {}, hint = op): string[] {
     const anyHalf = inputs.some((input) => this.#halves.has(input));
+    const ofConditions = inputs.some((input) => this.#halfConditions.has(input));
+    if (op === 'Cast' && attributes.to === float && ofConditions) return this.#half(super.nodes(op, inputs, count, { to: half }, hint));
     if (op === 'Cast' && attributes.to === float && !anyHalf) return this.#cast(inputs[0]!, hint);
-    if (!anyHalf || readers.has(op)) return super.nodes(op, inputs, count, attributes, hint);
+    if (!anyHalf && ofConditions && op !== 'Where' && !readers.has(op)) return this.#conditionsOf(super.nodes(op, inputs, count, attributes, hint));
+    if ((!anyHalf && !ofConditions) || readers.has(op)) return super.nodes(op, inputs, count, attributes, hint);
     if (draws.has(op)) return this.#half(super.nodes(op, inputs, count, { ...attributes, dtype: half }, hint));
     if (reductions.has(op)) return super.nodes(op, inputs, count, attributes, hint).map((sum) => this.#widened(sum));
     if (!elementwise.has(op)) return super.nodes(op, inputs.map((input) => this.widen(input)), count, attributes, hint);
     const others = otherInputs[op] ?? [];
     const halved = inputs.map((input, i) => (input === '' || others.includes(i) ? input : this.halve(input)));
     const outputs = super.nodes(op, halved, count, attributes, hint);
-    return /^(Equal|Greater|Less)/.test(op) ? outputs : this.#half(outputs);
+    return /^(Equal|Greater|Less)/.test(op) ? this.#conditionsOf(outputs) : this.#half(outputs);
   }
 
   override nodeNamed(op: string, inputs: readonly string[], outputs: readonly string[], attributes: Record<string, AttributeValue> = {}): void {
@@ -69,6 +74,11 @@ export class MixedPrecisionBuilder extends OnnxBuilder {
 
   #half(names: readonly string[]): string[] {
     for (const name of names) this.#halves.add(name);
+    return [...names];
+  }
+
+  #conditionsOf(names: readonly string[]): string[] {
+    for (const name of names) this.#halfConditions.add(name);
     return [...names];
   }
 

@@ -117,7 +117,8 @@ class ThreadedLoader implements BatchLoader {
   #start(job: LoaderJob): Maker {
     const worker = new Worker(new URL('./loaderWorker.js', import.meta.url), { workerData: job, name: 'noisefloor-load' });
     const owed: Waiting[] = [];
-    worker.on('message', (batch: PixelBatch) => owed.shift()!.resolve(batch));
+    // Nothing is owed any more once the loader has failed or is closed.
+    worker.on('message', (batch: PixelBatch) => owed.shift()?.resolve(batch));
     worker.on('error', (error) => this.#fail(error));
     worker.on('exit', (code) => this.#fail(new Error(`A loader thread ended early with code ${code}.`)));
     return { worker, owed };

@@ -12,7 +12,7 @@ import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
-import type { EpochLog, TrainProgress } from './options.js';
+import type { EpochLog, SpikingValidation, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
 import type { BatchResult, Stepper, StepSettings, TrainingModels } from './stepper.js';
@@ -75,6 +75,9 @@ export class TrainingLoop {
   }
 
   async #run(loaderThreads: number): Promise<TrainedNetwork> {
+    const { position } = this.start;
+    const before = position.epoch === 0 && position.step === 0 ? await this.#validateSpiking() : undefined;
+    if (before) this.hooks.onProgress({ kind: 'start', spiking: before });
     const loader = this.#openLoader(loaderThreads);
     try {
       await this.#trainEpochs(loader);
@@ -139,6 +142,7 @@ export class TrainingLoop {
     const { config } = this.start;
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
+    const spiking = await this.#validateSpiking();
     const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
@@ -148,6 +152,7 @@ export class TrainingLoop {
       trainAccuracy: done.correctSum / done.imageCount,
       validationLoss: validation.loss,
       validationAccuracy: validation.accuracy,
+      ...(spiking ? { spiking } : {}),
       learningRate: learningRateAt(config, next.epoch * this.#steps, this.#steps),
       ...(config.clipNorm > 0 ? { gradientNorm: done.gradientNormSum / done.step } : {}),
       ...speed,
@@ -170,6 +175,21 @@ export class TrainingLoop {
       correct += result.correct;
     }
     return { loss: loss / count, accuracy: correct / count };
+  }
+
+  /** Of the spiking network that is trained over time; undefined in dense training. */
+  async #validateSpiking(): Promise<SpikingValidation | undefined> {
+    const { batchSize, temporal } = this.start.config;
+    if (!temporal) return undefined;
+    let [loss, correct, spikes] = [0, 0, 0];
+    const { count } = this.#validation;
+    for (const [begin, end] of batchRanges(count, batchSize)) {
+      const result = await this.stepper.evaluateSpiking(cleanBatch(this.data, this.#validation, begin, end));
+      loss += result.loss * (end - begin);
+      correct += result.correct;
+      spikes += result.spikes * (end - begin);
+    }
+    return { timeSteps: temporal.timeSteps, loss: loss / count, accuracy: correct / count, spikesPerNeuron: spikes / count };
   }
 
   async #save(position: TrainPosition): Promise<void> {

@@ -3,14 +3,16 @@ import { parameterSpecs } from '../graph/parameters.js';
 import { inferShapes } from '../graph/shapes.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import { emitGraph, emitInference } from '../onnx/layers.js';
-import { emitForward } from './gradients.js';
+import { emitForward, type ForwardPass } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
 import type { Device } from '../onnx/device.js';
 import type { NoiseKind } from './layers/rule.js';
-import { crossEntropy, emitBatchSize, type MixedLabels } from './loss.js';
+import { crossEntropy, emitBatchSize, type Loss, type MixedLabels } from './loss.js';
+import type { TemporalConfig } from './temporal/options.js';
+import { emitTemporalStep } from './temporal/step.js';
 
 /** `input` [N, C, H, W], `labels` int64 [N], and each parameter and buffer by its name. */
-function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
+export function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
   onnx.input(graph.input.name, 'float32', ['N', ...graph.input.shape]);
   onnx.input('labels', 'int64', ['N']);
   for (const { name, shape } of parameterSpecs(graph)) onnx.input(name, 'float32', shape);
@@ -29,6 +31,8 @@ export interface TrainingGraphOptions {
   readonly labelSmoothing: number;
   /** Alpha of Mixup: above 0 the graph takes `mixed_labels` int64 [N] and `mixed_weight`, a float32 scalar, besides. Default 0. */
   readonly mixup?: number;
+  /** Unrolls the spiking network over time instead of the quantised one. */
+  readonly temporal?: TemporalConfig;
 }
 
 /** Where and how a training step is computed. */
@@ -56,9 +60,11 @@ export function emitTrainingStep(
   onnx: OnnxBuilder,
   graph: Graph,
   options: TrainingGraphOptions,
-  { device, lossScale = 1 }: StepTarget,
+  target: StepTarget,
   drawNoise: NoiseSource,
 ): TrainingStep {
+  if (options.temporal) return emitTemporalStep(onnx, graph, options, options.temporal, target);
+  const { device, lossScale = 1 } = target;
   const shapes = inferShapes(graph);
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
@@ -67,9 +73,20 @@ export function emitTrainingStep(
   const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, lossScale, device, drawNoise, updateBuffer }, graph);
   const classes = shapes.get(graph.output)![0]!;
   const loss = crossEntropy(onnx, forward.logits, 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
+  return differentiateStep(onnx, loss, lossScale, forward, buffers);
+}
+
+/** From the loss back to the parameters, with gradients `lossScale` times as large on the way. */
+export function differentiateStep(
+  onnx: OnnxBuilder,
+  loss: Loss,
+  lossScale: number,
+  { backward }: Pick<ForwardPass, 'backward'>,
+  buffers: ReadonlyMap<string, string>,
+): TrainingStep {
   const scaled = (value: string, factor: number): string =>
     lossScale === 1 ? value : onnx.node('Mul', [onnx.node('Cast', [value], { to: 1 }), onnx.floats(factor)]);
-  const gradients = forward.backward(scaled(loss.gradient(), lossScale));
+  const gradients = backward(scaled(loss.gradient(), lossScale));
   return {
     loss: loss.value,
     correct: loss.correct,

@@ -9,15 +9,18 @@ import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import type { ParallelOptions } from './parallel/runtime.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
+import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
 
-export interface TrainOptions extends ParallelOptions {
+export interface TrainOptions extends ParallelOptions, TemporalOptions {
   /**
    * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
-   * and classes with the activation that the noise needs (docs/custom-networks.md).
+   * and classes with the activation that the noise needs (docs/custom-networks.md). Left out with `initialFrom`.
    */
-  readonly network: string | Graph | ((options: NetworkOptions) => Graph);
+  readonly network?: string | Graph | ((options: NetworkOptions) => Graph);
   /** Factor on the channels of a network that is built by name or by a function. Default 1. */
   readonly width?: number;
+  /** Folder of a training run to begin with: its network and its parameters. Default: fresh parameters. */
+  readonly initialFrom?: string;
   /** A SPEC such as `mnist` or `cifar10:DIR`, or an opened data set. */
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
@@ -35,7 +38,7 @@ export interface TrainOptions extends ParallelOptions {
   readonly epochs?: number;
   /** Default 128. A last, smaller batch is trained too. */
   readonly batchSize?: number;
-  /** The highest rate of the schedule. Default 0.05. */
+  /** The highest rate of the schedule. Default 0.05, with `timeSteps` 0.005. */
   readonly learningRate?: number;
   /** Default `cosine`: falls to 0 over all steps. `step`: a tenth after half and after three quarters of them. */
   readonly schedule?: ScheduleKind;
@@ -53,6 +56,8 @@ export interface TrainOptions extends ParallelOptions {
   readonly ema?: number;
   /** Largest Euclidean norm of all gradients of a step together; larger ones are scaled down to it. Default 0: any. */
   readonly clipNorm?: number;
+  /** Learning rate of thresholds and steps relative to that of the other parameters. Default 1, with `timeSteps` 0: fixed. */
+  readonly thresholdRate?: number;
   /** Part of the training split held out, stratified: a fraction or a number of images. Default 0.1. */
   readonly validation?: number;
   /**
@@ -97,8 +102,19 @@ export interface TrainOptions extends ParallelOptions {
 }
 
 export type TrainProgress =
+  /** With `timeSteps`, before the first step. */
+  | { readonly kind: 'start'; readonly spiking: SpikingValidation }
   | { readonly kind: 'step'; readonly epoch: number; readonly step: number; readonly steps: number; readonly loss: number }
   | ({ readonly kind: 'epoch'; readonly epochs: number } & EpochLog);
+
+/** What the spiking network does on the validation part. */
+export interface SpikingValidation {
+  readonly timeSteps: number;
+  readonly loss: number;
+  readonly accuracy: number;
+  /** Mean number of spikes of a neuron in one inference. */
+  readonly spikesPerNeuron: number;
+}
 
 /** One line of log.jsonl. */
 export interface EpochLog {
@@ -109,6 +125,8 @@ export interface EpochLog {
   readonly validationLoss: number;
   /** Of the quantised dense network without noise. */
   readonly validationAccuracy: number;
+  /** With `timeSteps`: of the spiking network, on the same images. */
+  readonly spiking?: SpikingValidation;
   /** At the end of the epoch. */
   readonly learningRate: number;
   /** With `clipNorm`: mean over the steps of the norm of all gradients together, before clipping. */
@@ -144,6 +162,7 @@ export interface TrainConfig {
   readonly precision: Precision;
   readonly seed: number;
   readonly limit?: number;
+  readonly temporal?: TemporalConfig;
 }
 
 export function resolveConfig(options: TrainOptions): TrainConfig {
@@ -157,13 +176,16 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   if (precision === 'mixed' && options.device !== 'cuda') throw invalidArgument('precision', 'float32 on the cpu', precision);
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
+  const overTime = options.timeSteps !== undefined;
+  const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
+  const temporal = resolveTemporal(options, thresholdRate > 0);
   return {
     noise,
-    optimizer,
+    optimizer: thresholdRate === 1 ? optimizer : { ...optimizer, thresholdRate },
     validation,
     epochs: whole('epochs', options.epochs ?? 10, 1),
     batchSize: whole('batchSize', options.batchSize ?? 128, 1),
-    learningRate: positive('learningRate', options.learningRate ?? 0.05),
+    learningRate: positive('learningRate', options.learningRate ?? (overTime ? 0.005 : 0.05)),
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
@@ -177,6 +199,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
+    ...(temporal === undefined ? {} : { temporal }),
   };
 }
 
@@ -196,7 +219,7 @@ function checkOptimizer(optimizer: OptimizerOptions): void {
 
 /** The graph to train, checked: the given one, or the network built with the quantiser that the noise needs. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  const { network, width = 1 } = options;
+  const { network = '', width = 1 } = options;
   if (typeof network === 'object') {
     if (width !== 1) throw invalidArgument('width', '1, since the network is a finished graph', width);
     inferShapes(network);

@@ -20,6 +20,8 @@ export interface TrainingModels {
   readonly optimizer: Uint8Array;
   readonly loop: Uint8Array;
   readonly eval: Uint8Array;
+  /** In training over time. */
+  readonly spikingEval?: Uint8Array;
   /** With noise `nq`. */
   readonly gap?: Uint8Array;
 }
@@ -46,6 +48,11 @@ export interface BatchResult {
   readonly gradientNorm?: number;
 }
 
+export interface SpikingResult extends BatchResult {
+  /** Mean spikes of a neuron in one inference. */
+  readonly spikes: number;
+}
+
 export interface StepSettings {
   readonly epoch: number;
   readonly step: number;
@@ -61,7 +68,7 @@ export type Tensors = Record<string, OrtTensor>;
 /** What a training run needs of a stepper, on one device or several. */
 export type Stepper = Pick<
   TrainingStepper,
-  'config' | 'stepsPerCall' | 'load' | 'parameters' | 'averagedParameters' | 'optimizerState' | 'steps' | 'evaluate' | 'measureGap' | 'release'
+  'config' | 'stepsPerCall' | 'load' | 'parameters' | 'averagedParameters' | 'optimizerState' | 'steps' | 'evaluate' | 'evaluateSpiking' | 'measureGap' | 'release'
 >;
 
 /**
@@ -73,12 +80,13 @@ interface Sessions {
   readonly optimizer?: InferenceSession;
   readonly loop?: InferenceSession;
   readonly eval?: InferenceSession;
+  readonly spikingEval?: InferenceSession;
   readonly gap?: InferenceSession;
 }
 
 /** Names of the models that a stepper of its own opens. */
 function sessionNames({ device }: RuntimeOptions): readonly (keyof Sessions)[] {
-  return device === 'cuda' ? ['loop', 'eval', 'gap'] : ['training', 'optimizer', 'eval', 'gap'];
+  return [...(device === 'cuda' ? (['loop'] as const) : (['training', 'optimizer'] as const)), 'eval', 'spikingEval', 'gap'];
 }
 
 /** Holds the parameters and optimiser state as tensors of ONNX Runtime, and takes training steps with them. */
@@ -256,6 +264,14 @@ export class TrainingStepper {
     const session = this.sessions.eval!;
     const results = await session.run({ ...this.#batchFeeds(batch), ...this.#pick(session, (name) => this.#averaged(name)) }, ['loss', 'correct']);
     return { loss: readScalar(results.loss!), correct: readScalar(results.correct!) };
+  }
+
+  /** The same of the spiking network over time, with the mean number of spikes of a neuron in one inference. */
+  async evaluateSpiking(batch: Batch): Promise<SpikingResult> {
+    const session = this.sessions.spikingEval!;
+    const feeds = { ...this.#batchFeeds(batch), ...this.#pick(session, (name) => this.#averaged(name)) };
+    const results = await session.run(feeds, ['loss', 'correct', 'spikes']);
+    return { loss: readScalar(results.loss!), correct: readScalar(results.correct!), spikes: readScalar(results.spikes!) };
   }
 
   /** Mean and variance of the gap between the clean quantised network and its spiking network, per activation. */

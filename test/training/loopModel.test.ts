@@ -34,12 +34,16 @@ async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('lo
   return { results, tensors };
 }
 
+const overTime = { timeSteps: 3, initialFrom: 'a trained network' };
+
 test.each<[string, Partial<TrainOptions>, number]>([
   ['sgd', {}, 4],
   ['adamw', { optimizer: { kind: 'adamw' } }, 4],
   ['nesterov, clipping and a moving average', { optimizer: { kind: 'sgd', nesterov: true }, clipNorm: 0.5, ema: 0.99 }, 4],
   ['mixup', { mixup: 0.2 }, 4],
-  ['mixed precision', { precision: 'mixed' }, 1],
+  ['over time', { ...overTime, mixup: 0.2, lossPerStep: 0.3, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
+  ['mixed precision', { precision: 'mixed', activityPenalty: 0.1 }, 1],
+  ['mixed precision over time', { ...overTime, precision: 'mixed', activityPenalty: 0.1, thresholdRate: 0.5 }, 1],
 ])('the loop takes the same steps as the separate models: %s', async (_, options, digits) => {
   const separate = await takeSteps({ ...options, precision: 'float32' }, ['training', 'optimizer']);
   const looped = await takeSteps(options, ['loop']);

@@ -38,7 +38,7 @@ export interface TrainOptions extends ParallelOptions, TemporalOptions {
   readonly epochs?: number;
   /** Default 128. A last, smaller batch is trained too. */
   readonly batchSize?: number;
-  /** The highest rate of the schedule. Default 0.05, with `timeSteps` 0.005. */
+  /** The highest rate of the schedule. Default 0.05, with `timeSteps` 0.001. */
   readonly learningRate?: number;
   /** Default `cosine`: falls to 0 over all steps. `step`: a tenth after half and after three quarters of them. */
   readonly schedule?: ScheduleKind;
@@ -185,7 +185,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     validation,
     epochs: whole('epochs', options.epochs ?? 10, 1),
     batchSize: whole('batchSize', options.batchSize ?? 128, 1),
-    learningRate: positive('learningRate', options.learningRate ?? (overTime ? 0.005 : 0.05)),
+    learningRate: positive('learningRate', options.learningRate ?? (overTime ? 0.001 : 0.05)),
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),

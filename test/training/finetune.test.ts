@@ -143,7 +143,7 @@ describe('bad input', () => {
 
 test('the rate, the thresholds and what is detached are those that hold by default', () => {
   expect(resolveConfig(options())).toMatchObject({
-    learningRate: 0.005,
+    learningRate: 0.001,
     optimizer: { kind: 'sgd', thresholdRate: 0 },
     temporal: { timeSteps: 2, surrogate: 'rectangle', detachReset: true, lossPerStep: 0, trainThresholds: false },
   });

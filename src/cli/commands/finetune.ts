@@ -24,7 +24,7 @@ export function addFinetune(program: Command, io: Io): void {
     .option('--no-detach-reset', 'let the gradient go back through the reset')
     .addOption(new Option('--loss-per-step <x>', 'part of the loss that each step is held to, 0 to 1').argParser(fractionTo1).default(0))
     .addOption(new Option('--threshold-rate <x>', 'learning rate of thresholds, relative').argParser(numberFrom0).default(0));
-  addRecipe(command, { learningRate: 0.005 }).action((directory: string, options: FinetuneOptions) => finetuneAction(directory, options, io));
+  addRecipe(command, { learningRate: 0.001 }).action((directory: string, options: FinetuneOptions) => finetuneAction(directory, options, io));
 }
 
 async function finetuneAction(directory: string, options: FinetuneOptions, io: Io): Promise<void> {

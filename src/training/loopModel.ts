@@ -4,7 +4,8 @@ import { parameterSpecs, type ParameterSpec } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
-import { emitTrainingStep, mixedLabels, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
+import { mixedLabels } from './loss.js';
+import { emitTrainingStep, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
 import { emitOptimizer, stateNames, type OptimizerOptions } from './optimizers.js';
 
 export interface LoopOptions extends TrainingGraphOptions {

@@ -6,7 +6,7 @@ import { emitGraph, emitInference } from '../onnx/layers.js';
 import { emitForward } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
 import type { NoiseKind } from './layers/rule.js';
-import { crossEntropy, emitBatchSize, type MixedLabels } from './loss.js';
+import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type LossOptions } from './loss.js';
 
 /** `input` [N, C, H, W], `labels` int64 [N], and each parameter and buffer by its name. */
 function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
@@ -22,12 +22,9 @@ export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode
 }
 
 /** What decides the training graph besides the network. */
-export interface TrainingGraphOptions {
+export interface TrainingGraphOptions extends LossOptions {
   readonly noise: NoiseKind;
   readonly activityPenalty: number;
-  readonly labelSmoothing: number;
-  /** Alpha of Mixup: above 0 the graph takes `mixed_labels` int64 [N] and `mixed_weight`, a float32 scalar, besides. Default 0. */
-  readonly mixup?: number;
 }
 
 /** How the training graph comes by its noise; called once an activation. */
@@ -40,19 +37,15 @@ export interface TrainingStep {
   readonly bufferOf: (buffer: string) => string;
 }
 
-/** The second labels of Mixup, by the names under which a training graph has them. */
-export const mixedLabels: MixedLabels = { labels: 'mixed_labels', weight: 'mixed_weight' };
-
 /** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
 export function emitTrainingStep(onnx: OnnxBuilder, graph: Graph, options: TrainingGraphOptions, drawNoise: NoiseSource): TrainingStep {
   const shapes = inferShapes(graph);
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
-  const { noise, activityPenalty, labelSmoothing, mixup = 0 } = options;
+  const { noise, activityPenalty } = options;
   const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, drawNoise, updateBuffer }, graph);
-  const classes = shapes.get(graph.output)![0]!;
-  const loss = crossEntropy(onnx, forward.logits, 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
+  const loss = trainingLoss(onnx, forward.logits, shapes.get(graph.output)![0]!, batchSize, options);
   const gradients = forward.backward(loss.gradient());
   return {
     loss: loss.value,

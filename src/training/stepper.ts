@@ -8,7 +8,8 @@ import { loadRuntime, openSession, type InferenceSession, type OrtTensor, type R
 import type { RuntimeOptions } from '../onnx/device.js';
 import { elementCount, type Parameters } from '../tensor.js';
 import { sigmaInput } from './layers/activation.js';
-import { mixedLabels, noisyActivations } from './models.js';
+import { mixedLabels } from './loss.js';
+import { noisyActivations } from './models.js';
 import { NoisePool } from './noisePool.js';
 import type { TrainConfig } from './options.js';
 import { stateNames } from './optimizers.js';

@@ -16,6 +16,9 @@ export interface BatchLoader {
   close(): Promise<void>;
 }
 
+/** Batches made before they are asked for, at least. */
+const leastAhead = 4;
+
 /** What a loader thread is started with; the bytes of `split` are shared, not copied. */
 export interface LoaderJob {
   readonly facts: ImageFacts;
@@ -28,22 +31,19 @@ export interface LoaderRequest {
   readonly room?: Uint8Array;
 }
 
-export interface LoaderSettings {
-  /** 0 makes each batch when it is asked for, on the calling thread. */
-  readonly threads: number;
-  /** Batches that are made before they are asked for. */
-  readonly ahead: number;
-}
-
 /** Without a number half of the cores, up to 8: the others are for ONNX Runtime. */
 export function resolveLoaderThreads(threads = Math.max(1, Math.min(8, Math.floor(availableParallelism() / 2)))): number {
   if (!Number.isInteger(threads) || threads < 0) throw invalidArgument('loaderThreads', 'whole number >= 0', threads);
   return threads;
 }
 
-export function openLoader(job: LoaderJob, plans: Iterator<BatchPlan, undefined>, { threads, ahead }: LoaderSettings): BatchLoader {
+/**
+ * @param threads 0 makes each batch when it is asked for, on the calling thread
+ * Errors: `INVALID_ARGUMENT` where an augmentation does not suit the data set.
+ */
+export function openLoader(job: LoaderJob, plans: Iterator<BatchPlan, undefined>, threads: number): BatchLoader {
   const maker = new BatchMaker(job.facts, job.split, job.options);
-  return threads === 0 ? new InlineLoader(maker, plans) : new ThreadedLoader(job, plans, threads, Math.max(ahead, 2 * threads));
+  return threads === 0 ? new InlineLoader(maker, plans) : new ThreadedLoader(job, plans, threads);
 }
 
 class InlineLoader implements BatchLoader {
@@ -83,20 +83,24 @@ class ThreadedLoader implements BatchLoader {
   readonly #ready: Promise<PixelBatch>[] = [];
   #free: Uint8Array[] = [];
   #asked = 0;
+  #ahead: number;
   #failure: Error | undefined;
 
   constructor(
     job: LoaderJob,
     readonly plans: Iterator<BatchPlan, undefined>,
     threads: number,
-    readonly ahead: number,
   ) {
+    this.#ahead = Math.max(leastAhead, 2 * threads);
     this.#makers = Array.from({ length: threads }, () => this.#start(job));
     this.#askAhead();
   }
 
   async take(count: number): Promise<PixelBatch[]> {
     if (this.#failure) throw this.#failure;
+    // While a GPU works through one call, the batches of the next are made.
+    this.#ahead = Math.max(this.#ahead, count);
+    this.#askAhead();
     const batches: Promise<PixelBatch>[] = [];
     while (batches.length < count) {
       batches.push(this.#ready.shift()!);
@@ -117,7 +121,7 @@ class ThreadedLoader implements BatchLoader {
   #start(job: LoaderJob): Maker {
     const worker = new Worker(new URL('./loaderWorker.js', import.meta.url), { workerData: job, name: 'noisefloor-load' });
     const owed: Waiting[] = [];
-    // Nothing is owed any more once the loader has failed or is closed.
+    // After a failure or the closing nothing is owed, though a batch may still come.
     worker.on('message', (batch: PixelBatch) => owed.shift()?.resolve(batch));
     worker.on('error', (error) => this.#fail(error));
     worker.on('exit', (code) => this.#fail(new Error(`A loader thread ended early with code ${code}.`)));
@@ -125,7 +129,7 @@ class ThreadedLoader implements BatchLoader {
   }
 
   #askAhead(): void {
-    while (this.#ready.length < this.ahead) {
+    while (this.#ready.length < this.#ahead) {
       const plan = this.plans.next();
       if (plan.done) return;
       this.#ready.push(this.#ask(plan.value, this.#makers[this.#asked++ % this.#makers.length]!));

@@ -12,7 +12,7 @@ import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
-import type { EpochLog, SpikingValidation, TrainProgress } from './options.js';
+import type { EpochLog, SpikingValidation, TrainConfig, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
 import type { BatchResult, Stepper, StepSettings, TrainingModels } from './stepper.js';
@@ -23,10 +23,12 @@ export interface LoopHooks {
   onProgress(event: TrainProgress): void;
 }
 
-/** Batches made ahead of a step on a CPU. */
-const batchesAhead = 4;
-
 type EpochSpeed = Pick<EpochLog, 'seconds' | 'stallSeconds'>;
+interface Parts {
+  readonly train: Split;
+  readonly validation: Split;
+}
+
 type Range = readonly [begin: number, end: number];
 
 interface EpochResult {
@@ -38,8 +40,6 @@ interface EpochResult {
 
 /** One training run, from a starting state to its last epoch, on this thread. */
 export class TrainingLoop {
-  readonly #train: Split;
-  readonly #validation: Split;
   readonly #steps: number;
 
   private constructor(
@@ -48,12 +48,10 @@ export class TrainingLoop {
     readonly directory: string,
     readonly hooks: LoopHooks,
     readonly stepper: Stepper,
+    readonly parts: Parts,
+    readonly loader: BatchLoader,
   ) {
-    const { limit, validation, seed, batchSize } = start.config;
-    const parts = splitValidation(firstImages(data.train, limit), validation, deriveSeed(seed, seedUse.validation), 'validation');
-    this.#train = parts.train;
-    this.#validation = parts.validation;
-    this.#steps = Math.ceil(parts.train.count / batchSize);
+    this.#steps = Math.ceil(parts.train.count / start.config.batchSize);
   }
 
   static async run(
@@ -65,43 +63,30 @@ export class TrainingLoop {
     hooks: LoopHooks,
     loaderThreads = 0,
   ): Promise<TrainedNetwork> {
-    const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
+    const parts = takeParts(data, start.config);
+    // Before the stepper, so that the first batches are made while the runtime plans its sessions.
+    const loader = openTrainingLoader(start, data, parts.train, loaderThreads);
     try {
-      stepper.load(start.network.parameters, start.optimizerState);
-      return await new TrainingLoop(start, data, directory, hooks, stepper).#run(loaderThreads);
-    } finally {
-      await stepper.release();
-    }
-  }
-
-  async #run(loaderThreads: number): Promise<TrainedNetwork> {
-    const { position } = this.start;
-    const before = position.epoch === 0 && position.step === 0 ? await this.#validateSpiking() : undefined;
-    if (before) this.hooks.onProgress({ kind: 'start', spiking: before });
-    const loader = this.#openLoader(loaderThreads);
-    try {
-      await this.#trainEpochs(loader);
+      const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
+      try {
+        stepper.load(start.network.parameters, start.optimizerState);
+        return await new TrainingLoop(start, data, directory, hooks, stepper, parts, loader).#run();
+      } finally {
+        await stepper.release();
+      }
     } finally {
       await loader.close();
     }
-    return this.#network();
   }
 
-  /** Reads ahead over the ends of epochs, and two calls of a GPU: one runs while the batches of the next are made. */
-  #openLoader(threads: number): BatchLoader {
-    const { config, position } = this.start;
-    const plans = batchPlans(this.#train.count, config, position);
-    const { spec, shape, normalization, augmentation } = this.data;
-    const job = { facts: { spec, shape, normalization, augmentation }, split: this.#train, options: config };
-    return openLoader(job, plans, { threads, ahead: Math.max(batchesAhead, this.stepper.stepsPerCall) });
-  }
-
-  async #trainEpochs(loader: BatchLoader): Promise<void> {
+  async #run(): Promise<TrainedNetwork> {
     const { epochs } = this.start.config;
     let { position } = this.start;
+    const before = position.epoch === 0 && position.step === 0 ? await this.#validateSpiking() : undefined;
+    if (before) this.hooks.onProgress({ kind: 'start', spiking: before });
     while (position.epoch < epochs) {
       const began = performance.now();
-      const result = await this.#trainEpoch(position, loader);
+      const result = await this.#trainEpoch(position);
       if (result.stopped) {
         await this.#save(result.position);
         throw new NoisefloorError('ABORTED', `Stopped in epoch ${result.position.epoch + 1}, step ${result.position.step}; the checkpoint is saved: go on with resume.`);
@@ -109,24 +94,25 @@ export class TrainingLoop {
       const speed = { seconds: (performance.now() - began) / 1000, stallSeconds: result.stallSeconds };
       position = await this.#finishEpoch(result.position, speed, position.imageCount);
     }
+    return this.#network();
   }
 
-  async #trainEpoch(from: TrainPosition, loader: BatchLoader): Promise<EpochResult> {
-    const ranges = [...batchRanges(this.#train.count, this.start.config.batchSize)].slice(from.step);
+  async #trainEpoch(from: TrainPosition): Promise<EpochResult> {
+    const ranges = [...batchRanges(this.parts.train.count, this.start.config.batchSize)].slice(from.step);
     let position = from;
     let stallSeconds = 0;
     for (const group of equalGroups(ranges, this.stepper.stepsPerCall)) {
       const first = position.step;
       const steps = group.map((_, k) => first + k);
       const asked = performance.now();
-      const batches = await loader.take(group.length);
+      const batches = await this.loader.take(group.length);
       stallSeconds += (performance.now() - asked) / 1000;
       const results = await this.stepper.steps(batches, steps.map((step) => this.#settings(position, step)));
       for (const [k, result] of results.entries()) {
         position = advance(position, result, batches[k]!.labels.length);
         this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss: result.loss });
       }
-      loader.recycle(batches);
+      this.loader.recycle(batches);
       if (this.hooks.shouldStop()) return { position, stopped: true, stallSeconds };
     }
     return { position, stopped: false, stallSeconds };
@@ -143,7 +129,7 @@ export class TrainingLoop {
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
     const spiking = await this.#validateSpiking();
-    const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
+    const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.parts.validation, done.epoch) : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     const log: EpochLog = {
@@ -168,9 +154,9 @@ export class TrainingLoop {
 
   async #validate(): Promise<{ loss: number; accuracy: number }> {
     let [loss, correct] = [0, 0];
-    const { count } = this.#validation;
+    const { count } = this.parts.validation;
     for (const [begin, end] of batchRanges(count, this.start.config.batchSize)) {
-      const result = await this.stepper.evaluate(cleanBatch(this.data, this.#validation, begin, end));
+      const result = await this.stepper.evaluate(cleanBatch(this.data, this.parts.validation, begin, end));
       loss += result.loss * (end - begin);
       correct += result.correct;
     }
@@ -182,9 +168,9 @@ export class TrainingLoop {
     const { batchSize, temporal } = this.start.config;
     if (!temporal) return undefined;
     let [loss, correct, spikes] = [0, 0, 0];
-    const { count } = this.#validation;
+    const { count } = this.parts.validation;
     for (const [begin, end] of batchRanges(count, batchSize)) {
-      const result = await this.stepper.evaluateSpiking(cleanBatch(this.data, this.#validation, begin, end));
+      const result = await this.stepper.evaluateSpiking(cleanBatch(this.data, this.parts.validation, begin, end));
       loss += result.loss * (end - begin);
       correct += result.correct;
       spikes += result.spikes * (end - begin);
@@ -201,6 +187,16 @@ export class TrainingLoop {
   #network(): TrainedNetwork {
     return { ...this.start.network, parameters: this.stepper.averagedParameters() };
   }
+}
+
+function takeParts(data: Dataset, { limit, validation, seed }: TrainConfig): Parts {
+  return splitValidation(firstImages(data.train, limit), validation, deriveSeed(seed, seedUse.validation), 'validation');
+}
+
+function openTrainingLoader({ config, position }: Checkpoint, data: Dataset, split: Split, threads: number): BatchLoader {
+  const { spec, shape, normalization, augmentation } = data;
+  const facts = { spec, shape, normalization, augmentation };
+  return openLoader({ facts, split, options: config }, batchPlans(split.count, config, position), threads);
 }
 
 /** Neighbouring ranges of one length, at most `size` together. */

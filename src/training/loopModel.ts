@@ -6,7 +6,8 @@ import type { Precision } from '../onnx/device.js';
 import { MixedPrecisionBuilder } from '../onnx/mixedPrecision.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
-import { emitTrainingStep, mixedLabels, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
+import { mixedLabels } from './loss.js';
+import { emitTrainingStep, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
 import { emitOptimizer, trainingStates, type OptimizerOptions, type StepRecipe } from './optimizers.js';
 
 export interface LoopOptions extends TrainingGraphOptions, StepRecipe {

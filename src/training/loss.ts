@@ -22,6 +22,21 @@ export interface MixedLabels {
   readonly weight: string;
 }
 
+/** Those of Mixup, by the names under which a training graph has them. */
+export const mixedLabels: MixedLabels = { labels: 'mixed_labels', weight: 'mixed_weight' };
+
+/** What of the training options decides the loss. */
+export interface LossOptions {
+  readonly labelSmoothing: number;
+  /** Alpha of Mixup: above 0 the graph has {@link mixedLabels} besides. Default 0. */
+  readonly mixup?: number;
+}
+
+/** {@link crossEntropy} against `labels`, and with Mixup {@link mixedLabels}. */
+export function trainingLoss(onnx: OnnxBuilder, logits: string, classes: number, batchSize: string, { labelSmoothing, mixup = 0 }: LossOptions): Loss {
+  return crossEntropy(onnx, logits, 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
+}
+
 /**
  * @param smoothing part of each target that is spread evenly over all classes (label smoothing), 0 to 1
  * @param mixed with it, targets and hits are weight times those of `labels` plus the rest of those of the second labels

@@ -7,7 +7,7 @@ import { emitForward, type ForwardPass } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
 import type { Device } from '../onnx/device.js';
 import type { NoiseKind } from './layers/rule.js';
-import { crossEntropy, emitBatchSize, type Loss, type MixedLabels } from './loss.js';
+import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss, type LossOptions } from './loss.js';
 import type { TemporalConfig } from './temporal/options.js';
 import { emitTemporalStep } from './temporal/step.js';
 
@@ -25,12 +25,9 @@ export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode
 }
 
 /** What decides the training graph besides the network. */
-export interface TrainingGraphOptions {
+export interface TrainingGraphOptions extends LossOptions {
   readonly noise: NoiseKind;
   readonly activityPenalty: number;
-  readonly labelSmoothing: number;
-  /** Alpha of Mixup: above 0 the graph takes `mixed_labels` int64 [N] and `mixed_weight`, a float32 scalar, besides. Default 0. */
-  readonly mixup?: number;
   /** Unrolls the spiking network over time instead of the quantised one. */
   readonly temporal?: TemporalConfig;
 }
@@ -52,9 +49,6 @@ export interface TrainingStep {
   readonly bufferOf: (buffer: string) => string;
 }
 
-/** The second labels of Mixup, by the names under which a training graph has them. */
-export const mixedLabels: MixedLabels = { labels: 'mixed_labels', weight: 'mixed_weight' };
-
 /** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
 export function emitTrainingStep(
   onnx: OnnxBuilder,
@@ -69,10 +63,9 @@ export function emitTrainingStep(
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
-  const { noise, activityPenalty, labelSmoothing, mixup = 0 } = options;
+  const { noise, activityPenalty } = options;
   const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, lossScale, device, drawNoise, updateBuffer }, graph);
-  const classes = shapes.get(graph.output)![0]!;
-  const loss = crossEntropy(onnx, forward.logits, 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
+  const loss = trainingLoss(onnx, forward.logits, shapes.get(graph.output)![0]!, batchSize, options);
   return differentiateStep(onnx, loss, lossScale, forward, buffers);
 }
 

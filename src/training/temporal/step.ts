@@ -5,8 +5,8 @@ import { elementCount } from '../../tensor.js';
 import { emitForward, type ForwardPass } from '../gradients.js';
 import { sumPerChannel } from '../layers/affine.js';
 import type { TrainingContext } from '../layers/rule.js';
-import { crossEntropy, emitBatchSize, type Loss } from '../loss.js';
-import { declareInputs, differentiateStep, mixedLabels, type StepTarget, type TrainingGraphOptions, type TrainingStep } from '../models.js';
+import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss } from '../loss.js';
+import { declareInputs, differentiateStep, type StepTarget, type TrainingGraphOptions, type TrainingStep } from '../models.js';
 import { repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
 import { temporalRule } from './rules.js';
@@ -72,13 +72,14 @@ function lossOverTime(
   graph: Graph,
   { logits }: ForwardPass,
   { timeSteps, lossPerStep }: TemporalConfig,
-  { labelSmoothing, mixup = 0 }: TrainingGraphOptions,
+  options: TrainingGraphOptions,
 ): Loss {
   const { onnx, batchSize } = context;
+  const { labelSmoothing, mixup = 0 } = options;
   const classes = classesOf(context, graph);
   const repeat = (value: string): string => repeatSteps(onnx, value, timeSteps);
   const weighted = (value: string, weight: number): string => onnx.node('Mul', [value, onnx.floats(weight)]);
-  const ofMean = crossEntropy(onnx, meanOverTime(onnx, logits, timeSteps, classes), 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
+  const ofMean = trainingLoss(onnx, meanOverTime(onnx, logits, timeSteps, classes), classes, batchSize, options);
   const meanGradient = (): string => repeat(weighted(ofMean.gradient(), (1 - lossPerStep) / timeSteps));
   if (lossPerStep === 0) return { ...ofMean, gradient: meanGradient };
   const mixedOfSteps = mixup > 0 ? { ...mixedLabels, labels: repeat(mixedLabels.labels) } : undefined;

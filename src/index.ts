@@ -6,6 +6,7 @@ export { datasetSpecs, openDataset } from './data/open.js';
 export { normalizeBatch, normalizeImages } from './data/batches.js';
 
 export type * from './graph/graph.js';
+export { activationKinds } from './graph/graph.js';
 export type { TrainedNetwork } from './graph/network.js';
 export { GraphBuilder, type Conv2dOptions } from './graph/builder.js';
 export { inferShapes } from './graph/shapes.js';
@@ -16,6 +17,18 @@ export { train, type TrainResult } from './training/train.js';
 export { devices, type Device } from './onnx/device.js';
 export type { EpochLog, TrainConfig, TrainOptions, TrainProgress } from './training/options.js';
 export { noiseKinds, type NoiseKind } from './training/layers/rule.js';
+export type { ActivationOptions } from './training/activation.js';
+export {
+  noiseLaws,
+  noiseVariants,
+  penaltyKinds,
+  surrogateKinds,
+  type MethodOptions,
+  type NoiseLaw,
+  type NoiseVariant,
+  type PenaltyKind,
+  type SurrogateKind,
+} from './training/method.js';
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
 export { readCheckpoint } from './training/checkpoint.js';
 

@@ -11,6 +11,7 @@ import { Random } from '../random.js';
 import { cleanBatch, epochOrder, pixelBatch } from './batches.js';
 import { checkpointPath, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
 import { measureSigma } from './sigma.js';
+import { measuresSigma } from './method.js';
 import type { EpochLog, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
@@ -110,7 +111,7 @@ export class TrainingLoop {
     const { config } = this.start;
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
-    const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
+    const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
     const next: TrainPosition = { epoch: done.epoch + 1, step: 0, lossSum: 0, correctSum: 0, imageCount: 0, sigma: measured?.sigma ?? {} };
     const network = this.#network();
     const log: EpochLog = {
@@ -123,7 +124,7 @@ export class TrainingLoop {
       seconds,
       imagesPerSecond: (done.imageCount - resumedImages) / seconds,
       thresholds: activationThresholds(network.graph, network.parameters),
-      ...(measured ? { sigma: measured.sigma, gapMean: measured.mean } : {}),
+      ...(measured ? { sigma: measured.sigma, gapMean: measured.mean, sigmaSeconds: measured.seconds } : {}),
     };
     await this.#save(next, network);
     await appendFile(join(this.directory, 'log.jsonl'), `${JSON.stringify(log)}\n`);

@@ -7,6 +7,7 @@ import { emitForward } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
 import type { NoiseKind } from './layers/rule.js';
 import { crossEntropy, emitBatchSize } from './loss.js';
+import { checkMethodFits, measuresSigma, resolveMethod, type MethodOptions } from './method.js';
 
 /** `input` [N, C, H, W], `labels` int64 [N], and each parameter and buffer by its name. */
 function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
@@ -22,9 +23,7 @@ export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode
 }
 
 /** What decides the training graph besides the network. */
-export interface TrainingGraphOptions {
-  readonly noise: NoiseKind;
-  readonly activityPenalty: number;
+export interface TrainingGraphOptions extends MethodOptions {
   readonly labelSmoothing: number;
 }
 
@@ -44,8 +43,9 @@ export function emitTrainingStep(onnx: OnnxBuilder, graph: Graph, options: Train
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
-  const { noise, activityPenalty } = options;
-  const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, drawNoise, updateBuffer }, graph);
+  const method = resolveMethod(options);
+  checkMethodFits(method, graph);
+  const forward = emitForward({ onnx, shapes, batchSize, method, drawNoise, updateBuffer }, graph);
   const loss = crossEntropy(onnx, forward.logits, 'labels', shapes.get(graph.output)![0]!, batchSize, options.labelSmoothing);
   const gradients = forward.backward(loss.gradient());
   return {
@@ -58,14 +58,14 @@ export function emitTrainingStep(onnx: OnnxBuilder, graph: Graph, options: Train
 
 /**
  * training_model.onnx. With noise also `noise` [P], samples of its law, and `noise_offsets` int64, for each noisy
- * activation where in `noise` this step's draw begins; with `nq` one scalar `<activation>.sigma` each besides.
+ * activation where in `noise` this step's draw begins; with measured `nq` one scalar `<activation>.sigma` each besides.
  * Outputs: `loss`, `correct` (scalars), `P.grad` for each trained parameter, `B.next` for each buffer.
  */
 export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint8Array<ArrayBuffer> {
   const onnx = new OnnxBuilder('training');
   declareInputs(onnx, graph);
   const noisy = noisyActivations(graph, options.noise);
-  if (options.noise === 'nq') for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
+  if (measuresSigma(options)) for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
   const step = emitTrainingStep(onnx, graph, options, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
   onnx.output(step.loss, 'loss', 'float32', []);
   onnx.output(step.correct, 'correct', 'float32', []);

@@ -1,28 +1,29 @@
 import type { Dataset } from '../data/dataset.js';
-import { invalidArgument, unknownName } from '../errors.js';
-import type { Activation, Graph } from '../graph/graph.js';
+import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
+import { weightWidths, type Graph, type WeightBits } from '../graph/graph.js';
 import { buildNetwork } from '../graph/networks/index.js';
+import { withWeightBits } from '../graph/weights.js';
 import { devices, type Device } from '../onnx/device.js';
-import { noiseKinds, type NoiseKind } from './layers/rule.js';
+import { resolveActivation, type ActivationOptions } from './activation.js';
+import { checkMethodFits, checkMethodOptions, resolveMethod, type Method, type MethodOptions } from './method.js';
+import type { NoiseKind } from './layers/rule.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 
-export interface TrainOptions {
+export interface TrainOptions extends ActivationOptions, Partial<MethodOptions> {
   /** Name of a network (`networkNames`), or a graph of one's own. */
   readonly network: string | Graph;
   /** A SPEC such as `mnist` or `cifar10:DIR`, or an opened data set. */
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
   readonly out: string;
-  /** Default `none`. `nq` trains qcfs activations, `adaptor` lsq activations. */
+  /** Default `none`. `nq` trains qcfs activations, `adaptor` lsq, `single-step` spike. */
   readonly noise?: NoiseKind;
-  /** Quantisation levels: L of qcfs, p = 2^b - 1 of lsq. Default 4 (qcfs), 3 (lsq). */
-  readonly levels?: number;
   /**
-   * Threshold before training. Default 2; QCFS and NQ take 8 for 300 epochs, which short runs do not bring down to where
-   * low T works.
+   * Rounds the weights of every convolution and linear layer to this width in training, so that conversion to int8 rounds
+   * nothing. Default: float32.
    */
-  readonly initialThreshold?: number;
+  readonly weightBits?: WeightBits;
   /** Default 10. */
   readonly epochs?: number;
   /** Default 128. A last, smaller batch is trained too. */
@@ -45,11 +46,6 @@ export interface TrainOptions {
   readonly cutout?: number;
   /** Noise-induction time step of `nq`: T at which the ANN-SNN gap is measured. Default 4. */
   readonly noiseTimeSteps?: number;
-  /**
-   * Weight of the activity penalty, added to the loss: weight times the sum over activations of the mean of
-   * level / levels, the firing rate. Fewer spikes, faster inference; 0.05 to 0.3 for ResNet-18. Default 0.
-   */
-  readonly activityPenalty?: number;
   /** Decides initial weights, order, augmentation and noise. Default 0. */
   readonly seed?: number;
   /** Train on the first images only, of the training split. Default all. */
@@ -83,14 +79,15 @@ export interface EpochLog {
   readonly seconds: number;
   readonly imagesPerSecond: number;
   readonly thresholds: Readonly<Record<string, number>>;
-  /** With `nq`: strength per activation used in the next epoch, and the mean of the gap, which is only logged. */
+  /** With measured `nq`: strength per activation used in the next epoch, and the mean of the gap, which is only logged. */
   readonly sigma?: Readonly<Record<string, number>>;
   readonly gapMean?: Readonly<Record<string, number>>;
+  /** What measuring the gap took; not part of `seconds`. */
+  readonly sigmaSeconds?: number;
 }
 
 /** Everything that decides the result, resolved: plain data, stored in the checkpoint. */
-export interface TrainConfig {
-  readonly noise: NoiseKind;
+export interface TrainConfig extends Method {
   readonly epochs: number;
   readonly batchSize: number;
   readonly learningRate: number;
@@ -102,14 +99,13 @@ export interface TrainConfig {
   readonly augment: boolean;
   readonly cutout: number;
   readonly noiseTimeSteps: number;
-  readonly activityPenalty: number;
   readonly seed: number;
   readonly limit?: number;
 }
 
 export function resolveConfig(options: TrainOptions): TrainConfig {
   const { noise = 'none', optimizer = { kind: 'sgd' } } = options;
-  if (!noiseKinds.includes(noise)) throw unknownName('noise', String(noise), noiseKinds);
+  checkMethodOptions({ ...options, noise });
   if (!optimizerKinds.includes(optimizer.kind)) throw unknownName('optimizer', String(optimizer.kind), optimizerKinds);
   if (optimizer.decay !== undefined && !decayScopes.includes(optimizer.decay)) throw unknownName('decay', String(optimizer.decay), decayScopes);
   if (options.schedule !== undefined && !scheduleKinds.includes(options.schedule)) throw unknownName('schedule', String(options.schedule), scheduleKinds);
@@ -117,7 +113,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
   return {
-    noise,
+    ...resolveMethod({ ...options, noise }),
     optimizer,
     validation,
     epochs: whole('epochs', options.epochs ?? 10, 1),
@@ -129,28 +125,29 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     augment: options.augment ?? true,
     cutout: whole('cutout', options.cutout ?? 0, 0),
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
-    activityPenalty: notNegative('activityPenalty', options.activityPenalty ?? 0),
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
   };
 }
 
-/** The graph to train: the given one, or the named network with the quantiser that the noise needs. */
+/** The graph to train: the given one, or the named network with the activation that the options describe. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  if (typeof options.network !== 'string') return options.network;
-  return buildNetwork(options.network, { inputShape: data.shape, classes: data.classes.length, activation: trainedActivation(options) });
+  const { network, noise = 'none', activityPenalty = 0, weightBits } = options;
+  if (weightBits !== undefined && !weightWidths.includes(weightBits)) throw unknownName('weightBits', String(weightBits), weightWidths.map(String));
+  if (typeof network !== 'string') refuseActivationOptions(options);
+  const graph =
+    typeof network === 'string'
+      ? buildNetwork(network, { inputShape: data.shape, classes: data.classes.length, activation: resolveActivation({ ...options, noise }) })
+      : network;
+  checkMethodFits({ noise, activityPenalty }, graph);
+  return weightBits === undefined ? graph : withWeightBits(graph, weightBits);
 }
 
-function trainedActivation({ noise = 'none', levels, initialThreshold }: TrainOptions): Activation {
-  if (noise !== 'adaptor') {
-    return {
-      kind: 'qcfs',
-      levels: whole('levels', levels ?? 4, 1),
-      initialThreshold: positive('initialThreshold', initialThreshold ?? 2),
-    };
+function refuseActivationOptions(options: ActivationOptions): void {
+  for (const name of ['activation', 'levels', 'initialThreshold', 'slope', 'fixedThreshold'] as const) {
+    if (options[name] === undefined) continue;
+    throw new NoisefloorError('INVALID_ARGUMENT', `${name} is for a network by name; a graph has activations of its own. Leave it out.`);
   }
-  const p = whole('levels', levels ?? 3, 1);
-  return { kind: 'lsq', levels: p, initialScale: positive('initialThreshold', initialThreshold ?? 2) / p };
 }
 
 function whole(name: string, value: number, minimum: number): number {

@@ -15,6 +15,8 @@ export interface MeasuredSigma {
   /** sqrt of the mean over batches of the variance of the gap, per activation, in units of the activation. */
   readonly sigma: Record<string, number>;
   readonly mean: Record<string, number>;
+  /** What measuring took. */
+  readonly seconds: number;
 }
 
 /**
@@ -22,6 +24,7 @@ export interface MeasuredSigma {
  * quantised network and its spiking network on validation images with the training augmentation.
  */
 export async function measureSigma(stepper: TrainingStepper, data: Dataset, validation: Split, epoch: number): Promise<MeasuredSigma> {
+  const began = performance.now();
   const { augment, cutout, seed, batchSize } = stepper.config;
   const random = new Random(deriveSeed(seed, seedUse.gap, epoch));
   const variances: Record<string, number> = {};
@@ -40,5 +43,5 @@ export async function measureSigma(stepper: TrainingStepper, data: Dataset, vali
     }
   }
   const sigma = Object.fromEntries(Object.entries(variances).map(([name, variance]) => [name, Math.sqrt(variance)]));
-  return { sigma, mean: means };
+  return { sigma, mean: means, seconds: (performance.now() - began) / 1000 };
 }

@@ -8,6 +8,7 @@ import { loadRuntime, openSession, type InferenceSession, type OrtTensor, type R
 import type { RuntimeOptions } from '../onnx/device.js';
 import { elementCount, type Parameters } from '../tensor.js';
 import { sigmaInput } from './layers/activation.js';
+import { drawLaw, measuresSigma, noiseShareAt } from './method.js';
 import { noisyActivations } from './models.js';
 import { NoisePool } from './noisePool.js';
 import type { TrainConfig } from './options.js';
@@ -19,7 +20,7 @@ export interface TrainingModels {
   readonly optimizer: Uint8Array;
   readonly loop: Uint8Array;
   readonly eval: Uint8Array;
-  /** With noise `nq`. */
+  /** With noise `nq`, unless its strength is fixed. */
   readonly gap?: Uint8Array;
 }
 
@@ -81,7 +82,7 @@ export class TrainingStepper {
     const shapes = inferShapes(graph);
     this.#noisy = noisyActivations(graph, config.noise);
     if (sessions.training && config.noise !== 'none' && this.#noisy.length > 0) {
-      this.#pool = new NoisePool(config.noise, this.#noisy.map((node) => config.batchSize * elementCount(shapes.get(node.name)!)), config.seed);
+      this.#pool = new NoisePool(drawLaw(config), this.#noisy.map((node) => config.batchSize * elementCount(shapes.get(node.name)!)), config.seed);
     }
   }
 
@@ -161,6 +162,7 @@ export class TrainingStepper {
       labels_of_steps: new this.ort.Tensor('int64', labels, [count, size]),
       learning_rates: perStep(({ learningRate }) => learningRate),
       ...(session.inputNames.includes('step_numbers') ? { step_numbers: perStep(({ globalStep }) => globalStep) } : {}),
+      ...(session.inputNames.includes('noise_share') ? { noise_share: this.#scalar(noiseShareAt(this.config, settings[0]!.epoch)) } : {}),
       ...this.#sigmaFeeds(settings[0]!),
     };
     for (const [name, tensor] of Object.entries(this.#tensors)) feeds[`${name}.now`] = tensor;
@@ -237,7 +239,7 @@ export class TrainingStepper {
     const { epoch, step } = settings;
     const pool = this.#pool;
     if (!pool) return {};
-    if (this.#poolEpoch !== epoch) pool.fill(epoch);
+    if (this.#poolEpoch !== epoch) pool.fill(epoch, noiseShareAt(this.config, epoch));
     this.#poolEpoch = epoch;
     return {
       noise: new this.ort.Tensor('float32', pool.samples, [pool.samples.length]),
@@ -247,7 +249,7 @@ export class TrainingStepper {
   }
 
   #sigmaFeeds({ sigma }: StepSettings): Tensors {
-    if (this.config.noise !== 'nq') return {};
+    if (!measuresSigma(this.config)) return {};
     const entries = this.#noisy.map((node) => [sigmaInput(node), this.#scalar(sigma[node.name] ?? 0)]);
     return Object.fromEntries(entries) as Tensors;
   }

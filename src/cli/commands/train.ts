@@ -1,25 +1,26 @@
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { datasetSpecs } from '../../data/open.js';
 import { networkNames } from '../../graph/networks/index.js';
 import { devices, type Device } from '../../onnx/device.js';
-import { noiseKinds, type NoiseKind } from '../../training/layers/rule.js';
+import { activationKinds, weightWidths, type WeightBits } from '../../graph/graph.js';
+import { noiseKinds } from '../../training/layers/rule.js';
+import { noiseLaws, noiseVariants, penaltyKinds, surrogateKinds, type MethodOptions } from '../../training/method.js';
 import { optimizerKinds, type OptimizerKind } from '../../training/optimizers.js';
 import type { TrainOptions, TrainProgress } from '../../training/options.js';
 import { scheduleKinds, type ScheduleKind } from '../../training/schedule.js';
 import { train, type TrainResult } from '../../training/train.js';
+import { maxTimeSteps } from '../../snn/model.js';
 import { duration, percent } from '../../report/format.js';
 import { Output, type Io } from '../io.js';
 import { numberFrom0, positiveNumber, shared, whole } from '../options.js';
 import { Progress } from '../progress.js';
 
-interface TrainCommandOptions {
+type MethodNames = 'activation' | 'levels' | 'initialThreshold' | 'slope' | 'fixedThreshold' | 'weightBits' | 'noiseTimeSteps' | keyof MethodOptions;
+
+interface TrainCommandOptions extends Pick<TrainOptions, MethodNames> {
   network: string;
   data: string;
-  noise: NoiseKind;
-  levels?: number;
-  initialThreshold: number;
   optimizer: OptimizerKind;
-  activityPenalty: number;
   schedule: ScheduleKind;
   warmupEpochs: number;
   labelSmoothing: number;
@@ -45,8 +46,20 @@ export function addTrain(program: Command, io: Io): void {
     .requiredOption('--data <spec>', datasetSpecs.join(', '))
     .requiredOption('--out <dir>', 'folder for the checkpoint and the training artifacts')
     .addOption(new Option('--noise <kind>', 'noise in the activations').choices([...noiseKinds]).default('none'))
-    .addOption(new Option('--levels <l>', 'quantisation levels (default: 4, with adaptor 3)').argParser(whole(1)))
-    .addOption(new Option('--initial-threshold <x>', 'threshold before training').argParser(positiveNumber).default(2))
+    .addOption(new Option('--activation <kind>', 'default: what the noise goes into, without noise qcfs').choices([...activationKinds]))
+    .addOption(new Option('--levels <l>', 'quantisation levels (default: 4, of lsq 3)').argParser(whole(1)))
+    .addOption(new Option('--initial-threshold <x>', 'threshold before training (default: 2, of tcl 4)').argParser(positiveNumber))
+    .addOption(new Option('--slope <a>', 'slip-relu: weight of the clip (default: 0.5)').argParser(numberFrom0))
+    .addOption(new Option('--surrogate <kind>', 'spike: derivative of a spike (default: gaussian)').choices([...surrogateKinds]))
+    .option('--fixed-threshold', 'spike: keep every threshold as it starts')
+    .addOption(new Option('--noise-variant <v>', 'adaptor: before rounding, without rounding, after it (default: A)').choices([...noiseVariants]))
+    .addOption(new Option('--noise-amplitude <a>', 'adaptor: uniform in [-a, a) steps (default: 0.5)').argParser(numberFrom0))
+    .addOption(new Option('--noise-law <law>', 'single-step: of the membrane (default: gaussian)').choices([...noiseLaws]))
+    .addOption(new Option('--noise-sigma <x>', 'in units of theta; single-step (default: 0.3), or nq without measuring').argParser(numberFrom0))
+    .addOption(new Option('--noise-time-steps <t>', 'nq: T of the gap that is measured').argParser(whole(1, maxTimeSteps)).default(4))
+    .addOption(new Option('--noise-strength <x>', 'factor on the noise (default: 1)').argParser(numberFrom0))
+    .addOption(new Option('--noise-warmup-epochs <n>', 'linear rise of the noise first (default: 0)').argParser(numberFrom0))
+    .addOption(new Option('--weight-bits <b>', `train with weights of ${weightWidths.join(', ')} bits (default: float32)`).argParser(weightBits))
     .addOption(new Option('--epochs <n>', 'passes over the training images').argParser(whole(1)).default(10))
     .addOption(new Option('--batch-size <b>', 'images a training step').argParser(whole(1)).default(128))
     .addOption(new Option('--learning-rate <x>', 'the highest of the schedule').argParser(positiveNumber).default(0.05))
@@ -56,7 +69,9 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(new Option('--cutout <pixels>', 'side of the blanked square of Cutout').argParser(whole(0)).default(0))
     .option('--no-augment', 'train on the images as they are, without crop and flip')
     .addOption(new Option('--optimizer <kind>', 'update rule').choices([...optimizerKinds]).default('sgd'))
-    .addOption(new Option('--activity-penalty <x>', 'weight of the mean firing rates in the loss: fewer spikes').argParser(numberFrom0).default(0))
+    .addOption(new Option('--activity-penalty <x>', 'weight of the activity in the loss: fewer spikes').argParser(numberFrom0).default(0))
+    .addOption(new Option('--penalty <kind>', 'measure of the activity (default: l1, the mean firing rate)').choices([...penaltyKinds]))
+    .addOption(new Option('--spike-budget <rate>', 'l1: penalise only the firing rate above it, per activation (default: 0)').argParser(numberFrom0))
     .addOption(shared.seed())
     .option('--resume', 'go on from the checkpoint in --out', false)
     .addOption(shared.limit())
@@ -64,6 +79,12 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(shared.threads())
     .addOption(shared.json())
     .action((options: TrainCommandOptions) => trainAction(options, io));
+}
+
+function weightBits(text: string): WeightBits {
+  const width = weightWidths.find((bits) => String(bits) === text);
+  if (width === undefined) throw new InvalidArgumentError(`Expected one of: ${weightWidths.join(', ')}.`);
+  return width;
 }
 
 async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> {

@@ -1,11 +1,12 @@
 import { elementCount } from '../../tensor.js';
 import type { Conv2dNode, Shape } from '../../graph/graph.js';
-import { convAttributes } from '../../onnx/layers.js';
+import { convAttributes, emitWeight } from '../../onnx/layers.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import type { LayerRule } from './rule.js';
 
 export const conv2dRule: LayerRule<Conv2dNode> = ({ onnx, shapes }, node, [input]) => {
-  const weight = `${node.name}.weight`;
+  const parameter = `${node.name}.weight`;
+  const weight = emitWeight(onnx, node);
   const bias = `${node.name}.bias`;
   const geometry = convGeometry(node, shapes);
   return {
@@ -13,7 +14,7 @@ export const conv2dRule: LayerRule<Conv2dNode> = ({ onnx, shapes }, node, [input
     backward: (gradient, needsInput) => ({
       inputs: [needsInput ? inputGradient(onnx, geometry, weight, gradient) : undefined],
       parameters: {
-        [weight]: weightGradient(onnx, geometry, input!.value, gradient),
+        [parameter]: weightGradient(onnx, geometry, input!.value, gradient),
         ...(node.bias ? { [bias]: onnx.node('ReduceSum', [gradient, onnx.ints([0, 2, 3])], { keepdims: 0 }) } : {}),
       },
     }),

@@ -58,7 +58,11 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(new Option('--warmup-epochs <n>', 'linear rise of the rate first').argParser(numberFrom0).default(0))
     .addOption(new Option('--label-smoothing <x>', 'part of each target spread over all classes').argParser(numberFrom0).default(0))
     .addOption(new Option('--cutout <pixels>', 'side of the blanked square of Cutout').argParser(whole(0)).default(0))
-    .addOption(new Option('--augment <list>', `random changes, of ${augmentationNames.join(', ')}`).argParser(nameList(augmentationNames)).default(['standard'], 'standard: crop and flip as published'))
+    .addOption(
+      new Option('--augment <list>', `random changes, of ${augmentationNames.join(', ')}`)
+        .argParser(nameList(augmentationNames))
+        .default(['standard'], 'standard: crop and flip as published'),
+    )
     .option('--no-augment', 'train on the images as they are')
     .addOption(new Option('--mixup <alpha>', 'mix images and labels by Beta(alpha, alpha)').argParser(numberFrom0).default(0))
     .addOption(new Option('--optimizer <kind>', 'update rule').choices([...optimizerKinds]).default('sgd'))
@@ -68,7 +72,10 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(shared.limit())
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))
     .addOption(shared.threads())
-    .addOption(new Option('--loader-threads <n>', 'prepare batches ahead of the steps; 0: between them (default: half of the cores, up to 8)').argParser(whole(0, 1024)))
+    .addOption(
+      new Option('--loader-threads <n>', 'make batches ahead of the steps; 0: between them (default: half of the cores, up to 8)')
+        .argParser(whole(0, 1024)),
+    )
     .addOption(shared.json())
     .action((options: TrainCommandOptions) => trainAction(options, io));
 }

@@ -15,7 +15,10 @@ const sampleCount = 16;
 /** @param base a trained network with this graph, whose parameters to begin with; without it fresh ones are drawn */
 export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, base?: TrainedNetwork): Checkpoint {
   checkFits(graph, data);
-  if (base) checkSameData(base, data);
+  if (base) {
+    checkSameData(base, data);
+    checkSameSplit(base, config);
+  }
   if (config.temporal) checkSpiking(graph);
   const count = Math.min(sampleCount, data.train.count);
   const images = normalizeRange(data.train, 0, count, data.normalization, data.shape);
@@ -73,6 +76,15 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
   }
   if (JSON.stringify(normalization) !== JSON.stringify(data.normalization)) {
     throw mismatch(`The network to begin with was trained with another normalization than that of ${data.spec}: give the data set it was trained on.`);
+  }
+}
+
+/** Images that the network was trained on must not validate it now. */
+function checkSameSplit({ provenance }: TrainedNetwork, config: TrainConfig): void {
+  const before = (provenance.training ?? {}) as Partial<TrainConfig>;
+  for (const key of ['seed', 'validation', 'limit'] as const) {
+    if ((before[key] ?? 'none') === (config[key] ?? 'none')) continue;
+    throw mismatch(`The network to begin with was trained with ${key} ${before[key] ?? 'none'}, not ${config[key] ?? 'none'}: other images were held out. Give the same.`);
   }
 }
 

@@ -16,6 +16,8 @@ export interface MeasuredSigma {
   /** sqrt of the mean over batches of the variance of the gap, per activation, in units of the activation. */
   readonly sigma: Record<string, number>;
   readonly mean: Record<string, number>;
+  /** What measuring took. */
+  readonly seconds: number;
 }
 
 /**
@@ -23,6 +25,7 @@ export interface MeasuredSigma {
  * quantised network and its spiking network on validation images with the training augmentation, Mixup aside.
  */
 export async function measureSigma(stepper: Stepper, data: Dataset, validation: Split, epoch: number): Promise<MeasuredSigma> {
+  const began = performance.now();
   const { seed, batchSize } = stepper.config;
   const augmenter = new Augmenter(data, stepper.config);
   const random = new Random(deriveSeed(seed, seedUse.gap, epoch));
@@ -43,5 +46,5 @@ export async function measureSigma(stepper: Stepper, data: Dataset, validation: 
     }
   }
   const sigma = Object.fromEntries(Object.entries(variances).map(([name, variance]) => [name, Math.sqrt(variance)]));
-  return { sigma, mean: means };
+  return { sigma, mean: means, seconds: (performance.now() - began) / 1000 };
 }

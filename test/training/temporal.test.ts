@@ -13,7 +13,7 @@ import { declareInputs, trainingModel } from '../../src/training/models.js';
 import type { TemporalConfig } from '../../src/training/temporal/options.js';
 import { temporalRule } from '../../src/training/temporal/rules.js';
 import { spikingEvalModel, temporalContext } from '../../src/training/temporal/step.js';
-import { surrogateKinds } from '../../src/training/temporal/surrogate.js';
+import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
 import { constructedNetwork, constructions, randomNetwork } from '../support/trainedNetworks.js';
 import { firingRates, meanOverTime, surrogates, unrolledForward, type Traces } from '../support/unrolledForward.js';

@@ -6,7 +6,7 @@ import { elementCount } from '../../tensor.js';
 import { dotPerChannel, emitAffine, spread, sumPerChannel } from '../layers/affine.js';
 import type { Affine, Differentiated, Operand, TrainingContext } from '../layers/rule.js';
 import type { TemporalConfig } from './options.js';
-import { emitSurrogate } from './surrogate.js';
+import { emitSurrogate } from '../layers/surrogate.js';
 
 /** What an integrate-and-fire neuron did at each step. */
 export interface Fired {
@@ -97,9 +97,9 @@ class Neurons {
 
   /** The gradient of the output with that of the activity penalty: weight * mean spikes of a neuron and step. */
   penalised(gradient: string): string {
-    const { onnx, shapes, activityPenalty, batchSize, lossScale } = this.context;
-    if (activityPenalty === 0) return gradient;
-    const perElement = (lossScale * activityPenalty) / (elementCount(shapes.get(this.node.name)!) * this.config.timeSteps);
+    const { onnx, shapes, method, batchSize, lossScale } = this.context;
+    if (method.activityPenalty === 0) return gradient;
+    const perElement = (lossScale * method.activityPenalty) / (elementCount(shapes.get(this.node.name)!) * this.config.timeSteps);
     const slope = onnx.node('Div', [onnx.floats(perElement), onnx.node('Mul', [batchSize, this.threshold])]);
     return onnx.node('Add', [gradient, slope]);
   }

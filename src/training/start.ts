@@ -102,6 +102,6 @@ function checkSpiking(graph: Graph): void {
   const other = activations.find((node) => activationParameter(node) === undefined);
   const why = other ? `activation "${other.name}" is ${other.activation.kind}` : activations.length === 0 ? 'it has no activations' : undefined;
   if (why !== undefined) {
-    throw new NoisefloorError('INVALID_GRAPH', `"${graph.name}" cannot be trained over time, since ${why}: begin with a network of qcfs or lsq activations.`);
+    throw new NoisefloorError('INVALID_GRAPH', `"${graph.name}" cannot be trained over time, since ${why}: begin with a network whose activations have thresholds, such as qcfs.`);
   }
 }

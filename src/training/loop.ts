@@ -111,7 +111,7 @@ export class TrainingLoop {
     const { config } = this.start;
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
-    const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
+    const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, { train: this.#train, validation: this.#validation }, done.epoch) : undefined;
     const next: TrainPosition = { epoch: done.epoch + 1, step: 0, lossSum: 0, correctSum: 0, imageCount: 0, sigma: measured?.sigma ?? {} };
     const network = this.#network();
     const log: EpochLog = {

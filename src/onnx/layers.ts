@@ -1,4 +1,14 @@
-import { inputsOf, levelsOf, type Activation, type AvgPoolNode, type Conv2dNode, type Graph, type GraphNode, type SlipReluActivation } from '../graph/graph.js';
+import {
+  inputsOf,
+  levelsOf,
+  type Activation,
+  type ActivationNode,
+  type AvgPoolNode,
+  type Conv2dNode,
+  type Graph,
+  type GraphNode,
+  type SlipReluActivation,
+} from '../graph/graph.js';
 import { activationParameter } from '../graph/parameters.js';
 import { largestInteger, smallestScale, type WeightedNode } from '../graph/weights.js';
 import type { OnnxBuilder } from './builder.js';
@@ -90,6 +100,13 @@ function emitSlipRelu(onnx: OnnxBuilder, activation: SlipReluActivation, input: 
 export function emitStep(onnx: OnnxBuilder, activation: Activation, parameter: string): string {
   const divided = activation.kind === 'qcfs' || activation.kind === 'slip-relu';
   return divided ? onnx.node('Div', [parameter, onnx.floats(activation.levels)]) : parameter;
+}
+
+/** Threshold of the spiking neurons that a quantised activation becomes: theta (qcfs) or s p (lsq). */
+export function emitThreshold(onnx: OnnxBuilder, node: ActivationNode): string {
+  const { activation } = node;
+  const parameter = activationParameter(node)!;
+  return activation.kind === 'lsq' ? onnx.node('Mul', [parameter, onnx.floats(activation.levels)]) : parameter;
 }
 
 /** floor(clip(u, 0, levels) + 1/2): the level of `scaled`, 0 to `levels`. */

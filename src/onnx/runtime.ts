@@ -25,10 +25,10 @@ export function loadRuntime(): Promise<Runtime> {
  * Opens a model from memory on the device asked for; `MISSING_DEPENDENCY` where `cuda` is asked for and its provider is
  * not there.
  */
-export async function openSession(model: Uint8Array, { device = 'cpu', threads }: RuntimeOptions = {}): Promise<Ort.InferenceSession> {
+export async function openSession(model: Uint8Array, { device = 'cpu', deviceId = 0, threads }: RuntimeOptions = {}): Promise<Ort.InferenceSession> {
   const ort = await loadRuntime();
   const options: Ort.InferenceSession.SessionOptions = {
-    executionProviders: device === 'cuda' ? ['cuda', 'cpu'] : ['cpu'],
+    executionProviders: device === 'cuda' ? [{ name: 'cuda', deviceId }, 'cpu'] : ['cpu'],
     graphOptimizationLevel: 'all',
     logSeverityLevel: 3,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),

@@ -9,7 +9,8 @@ import { inferShapes } from '../graph/shapes.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorsFile } from '../safetensors.js';
 import { elementCount, type Parameters, type Tensor } from '../tensor.js';
 import type { Normalization } from '../data/dataset.js';
-import { optimizerKinds, stateNames } from './optimizers.js';
+import { averageName } from './average.js';
+import { optimizerKinds, trainingStates } from './optimizers.js';
 import type { TrainConfig } from './options.js';
 
 const format = 'noisefloor-checkpoint';
@@ -25,16 +26,24 @@ export interface TrainPosition {
   readonly lossSum: number;
   readonly correctSum: number;
   readonly imageCount: number;
+  /** With `clipNorm`; else 0. */
+  readonly gradientNormSum: number;
   /** With `nq`: noise strength per activation. */
   readonly sigma: Readonly<Record<string, number>>;
 }
 
+/** Where an epoch, counted from 0, begins. */
+export function epochStart(epoch: number, sigma: TrainPosition['sigma'] = {}): TrainPosition {
+  return { epoch, step: 0, lossSum: 0, correctSum: 0, imageCount: 0, gradientNormSum: 0, sigma };
+}
+
 /** The whole state of a training run. */
 export interface Checkpoint {
+  /** With the weights that training goes on from. */
   readonly network: TrainedNetwork;
   readonly config: TrainConfig;
   readonly position: TrainPosition;
-  /** Optimiser state by name, such as `conv1.weight.momentum`. */
+  /** Optimiser state and moving averages by name, such as `conv1.weight.momentum` and `conv1.weight.ema`. */
   readonly optimizerState: Parameters;
 }
 
@@ -67,23 +76,26 @@ export async function writeCheckpoint(directory: string, { network, config, posi
 export async function readTrainingCheckpoint(directory: string): Promise<Checkpoint> {
   const path = checkpointPath(directory);
   const file = await readCheckpointFile(path);
-  const network = readNetwork(file, path);
+  const network = readNetwork(file, path, (name) => name);
   const { config, position } = parse<{ config: TrainConfig; position: TrainPosition }>(file, 'training', path);
   if (!optimizerKinds.includes(config?.optimizer?.kind) || !Number.isInteger(position?.epoch) || !Number.isInteger(position?.step)) {
     throw new NoisefloorError('INVALID_FILE', `${path}: its metadata "training" lacks the optimiser or the position; the file is damaged.`);
   }
   const optimizerState: Parameters = new Map();
-  for (const { name, shape, role } of parameterSpecs(network.graph)) {
-    if (role === 'buffer') continue;
-    for (const state of stateNames(config.optimizer.kind, name)) optimizerState.set(state, floatTensor(file, state, shape, path));
+  for (const { name, of } of trainingStates(parameterSpecs(network.graph), config)) {
+    optimizerState.set(name, floatTensor(file, name, of.shape, path));
   }
   return { network, config, position, optimizerState };
 }
 
-/** The trained network in the folder of a training run: what conversion and the ONNX export read. */
+/**
+ * The trained network in the folder of a training run: what conversion and the ONNX export read. Of a run with a moving
+ * average of the weights, that average.
+ */
 export async function readCheckpoint(directory: string): Promise<TrainedNetwork> {
   const path = checkpointPath(directory);
-  return readNetwork(await readCheckpointFile(path), path);
+  const file = await readCheckpointFile(path);
+  return readNetwork(file, path, (name) => (file.tensors.has(averageName(name)) ? averageName(name) : name));
 }
 
 async function readCheckpointFile(path: string): Promise<SafeTensorsFile> {
@@ -92,7 +104,8 @@ async function readCheckpointFile(path: string): Promise<SafeTensorsFile> {
   throw new NoisefloorError('INVALID_FILE', `${path} is not a noisefloor checkpoint of version 1: give the folder that "train" wrote.`);
 }
 
-function readNetwork(file: SafeTensorsFile, path: string): TrainedNetwork {
+/** @param storedAs name in the file of a parameter or buffer */
+function readNetwork(file: SafeTensorsFile, path: string, storedAs: (name: string) => string): TrainedNetwork {
   const description = parse<{
     graph: Graph;
     classes: readonly string[];
@@ -101,7 +114,7 @@ function readNetwork(file: SafeTensorsFile, path: string): TrainedNetwork {
   }>(file, 'network', path);
   inferShapes(description.graph);
   const parameters: Parameters = new Map();
-  for (const { name, shape } of parameterSpecs(description.graph)) parameters.set(name, floatTensor(file, name, shape, path));
+  for (const { name, shape } of parameterSpecs(description.graph)) parameters.set(name, floatTensor(file, storedAs(name), shape, path));
   const samples = file.tensors.get(samplesName);
   if (!samples) return { ...description, parameters };
   const count = samples.shape[0] ?? 0;

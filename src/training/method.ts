@@ -1,6 +1,7 @@
 import { activationKinds, type ActivationKind, type Graph } from '../graph/graph.js';
 import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
+import { surrogateKinds, type SurrogateKind } from './layers/surrogate.js';
 
 export const noiseVariants = ['A', 'B', 'C'] as const;
 /**
@@ -12,13 +13,6 @@ export type NoiseVariant = (typeof noiseVariants)[number];
 export const noiseLaws = ['gaussian', 'uniform'] as const;
 /** Law of the random membrane of `single-step`: N(theta / 2, (sigma theta)^2), or U(0, theta). */
 export type NoiseLaw = (typeof noiseLaws)[number];
-
-export const surrogateKinds = ['gaussian', 'rectangle', 'arctan'] as const;
-/**
- * What stands for the derivative of a spike by the membrane m. `gaussian`: the density of the random membrane, at the
- * membrane without noise. `rectangle`: 1[|m - theta| <= theta / 2] / theta. `arctan`: 1 / (1 + (pi (m / theta - 1))^2) / theta.
- */
-export type SurrogateKind = (typeof surrogateKinds)[number];
 
 export const penaltyKinds = ['l1', 'hoyer'] as const;
 /** `l1`: the mean of level / levels, the firing rate. `hoyer`: (sum level)^2 / (sum level^2) / elements. */
@@ -45,7 +39,10 @@ export interface MethodOptions {
   readonly noiseStrength?: number;
   /** Epochs over which the noise rises linearly to its full strength. Default 0. */
   readonly noiseWarmupEpochs?: number;
-  /** Of activation `spike`. Default `gaussian`. */
+  /**
+   * Derivative of a spike. Of activation `spike`: default `gaussian`, the density of the random membrane at the threshold. With
+   * `timeSteps`: default `rectangle`.
+   */
   readonly surrogate?: SurrogateKind;
   /**
    * Weight of the activity penalty, summed over the activations and added to the loss: fewer spikes, faster inference; 0.05

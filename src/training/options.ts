@@ -1,18 +1,29 @@
+import { checkAugmentations, type AugmentationName } from '../data/augment/pipeline.js';
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import { weightWidths, type Graph, type WeightBits } from '../graph/graph.js';
-import { buildNetwork } from '../graph/networks/index.js';
+import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
+import { inferShapes } from '../graph/shapes.js';
 import { withWeightBits } from '../graph/weights.js';
-import { devices, type Device } from '../onnx/device.js';
+import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
 import { resolveActivation, type ActivationOptions } from './activation.js';
 import { checkMethodFits, checkMethodOptions, resolveMethod, type Method, type MethodOptions } from './method.js';
 import type { NoiseKind } from './layers/rule.js';
+import type { ParallelOptions } from './parallel/runtime.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
+import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
 
-export interface TrainOptions extends ActivationOptions, Partial<MethodOptions> {
-  /** Name of a network (`networkNames`), or a graph of one's own. */
-  readonly network: string | Graph;
+export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>, TemporalOptions, ParallelOptions {
+  /**
+   * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
+   * and classes with the activation that the method needs (docs/custom-networks.md). Left out with `initialFrom`.
+   */
+  readonly network?: string | Graph | ((options: NetworkOptions) => Graph);
+  /** Factor on the channels of a network that is built by name or by a function. Default 1. */
+  readonly width?: number;
+  /** Folder of a training run to begin with: its network and its parameters. Default: fresh parameters. */
+  readonly initialFrom?: string;
   /** A SPEC such as `mnist` or `cifar10:DIR`, or an opened data set. */
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
@@ -28,7 +39,7 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions> 
   readonly epochs?: number;
   /** Default 128. A last, smaller batch is trained too. */
   readonly batchSize?: number;
-  /** The highest rate of the schedule. Default 0.05. */
+  /** The highest rate of the schedule. Default 0.05, with `timeSteps` 0.001. */
   readonly learningRate?: number;
   /** Default `cosine`: falls to 0 over all steps. `step`: a tenth after half and after three quarters of them. */
   readonly schedule?: ScheduleKind;
@@ -38,10 +49,25 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions> 
   readonly labelSmoothing?: number;
   /** Default SGD with momentum 0.9 and weight decay 5e-4. */
   readonly optimizer?: OptimizerOptions;
+  /**
+   * Decay of the exponential moving average of weights, thresholds and running statistics, such as 0.999; smaller over the
+   * first steps. Validation, the log, the network returned and conversion take the average; training goes on from the
+   * weights themselves, and the strength of `nq` noise is measured on them. Default 0: none.
+   */
+  readonly ema?: number;
+  /** Largest Euclidean norm of all gradients of a step together; larger ones are scaled down to it. Default 0: any. */
+  readonly clipNorm?: number;
+  /** Learning rate of thresholds and steps relative to that of the other parameters. Default 1, with `timeSteps` 0: fixed. */
+  readonly thresholdRate?: number;
   /** Part of the training split held out, stratified: a fraction or a number of images. Default 0.1. */
   readonly validation?: number;
-  /** Random crop and flip as the data set publishes them. Default true. */
-  readonly augment?: boolean;
+  /**
+   * Random changes to each image, applied in the order of `augmentationNames`. `standard` is padded crop and flip as the
+   * data set publishes them; `autoaugment` the CIFAR-10 policy. Default `['standard']`; `[]` for none.
+   */
+  readonly augment?: readonly AugmentationName[];
+  /** Alpha of Mixup (Zhang et al. 2018): batches and their labels mixed with a weight from Beta(alpha, alpha). Default 0, none. */
+  readonly mixup?: number;
   /** Side in pixels of a square blanked at a random place (Cutout, DeVries and Taylor 2017); 16 for CIFAR-10. Default 0. */
   readonly cutout?: number;
   /** Noise-induction time step of `nq`: T at which the ANN-SNN gap is measured. Default 4. */
@@ -54,16 +80,37 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions> 
   readonly resume?: boolean;
   /** Default `cpu`. */
   readonly device?: Device;
+  /**
+   * Default `float32`. `mixed`, on `cuda` alone: maps and their gradients in float16, parameters, sums and the optimiser in
+   * float32.
+   */
+  readonly precision?: Precision;
   /** Threads of ONNX Runtime. Default: all cores. */
   readonly threads?: number;
+  /**
+   * Threads that load and augment the batches ahead of the steps; 0 does so between the steps, on the training thread.
+   * Changes no result. Default: half of the cores, at most 8.
+   */
+  readonly loaderThreads?: number;
   /** Saves a checkpoint and rejects with `ABORTED` when it fires. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: TrainProgress) => void;
 }
 
 export type TrainProgress =
+  /** With `timeSteps`, before the first step. */
+  | { readonly kind: 'start'; readonly spiking: SpikingValidation }
   | { readonly kind: 'step'; readonly epoch: number; readonly step: number; readonly steps: number; readonly loss: number }
   | ({ readonly kind: 'epoch'; readonly epochs: number } & EpochLog);
+
+/** What the spiking network does on the validation part. */
+export interface SpikingValidation {
+  readonly timeSteps: number;
+  readonly loss: number;
+  readonly accuracy: number;
+  /** Mean number of spikes of a neuron in one inference. */
+  readonly spikesPerNeuron: number;
+}
 
 /** One line of log.jsonl. */
 export interface EpochLog {
@@ -74,9 +121,15 @@ export interface EpochLog {
   readonly validationLoss: number;
   /** Of the quantised dense network without noise. */
   readonly validationAccuracy: number;
+  /** With `timeSteps`: of the spiking network, on the same images. */
+  readonly spiking?: SpikingValidation;
   /** At the end of the epoch. */
   readonly learningRate: number;
+  /** With `clipNorm`: mean over the steps of the norm of all gradients together, before clipping. */
+  readonly gradientNorm?: number;
   readonly seconds: number;
+  /** Of these, waiting for the next batch. */
+  readonly stallSeconds: number;
   readonly imagesPerSecond: number;
   readonly thresholds: Readonly<Record<string, number>>;
   /** With measured `nq`: strength per activation used in the next epoch, and the mean of the gap, which is only logged. */
@@ -95,52 +148,94 @@ export interface TrainConfig extends Method {
   readonly warmupEpochs: number;
   readonly labelSmoothing: number;
   readonly optimizer: OptimizerOptions;
+  readonly ema: number;
+  readonly clipNorm: number;
   readonly validation: number;
-  readonly augment: boolean;
+  readonly augment: readonly AugmentationName[];
   readonly cutout: number;
+  readonly mixup: number;
   readonly noiseTimeSteps: number;
+  readonly precision: Precision;
   readonly seed: number;
   readonly limit?: number;
+  readonly temporal?: TemporalConfig;
 }
 
 export function resolveConfig(options: TrainOptions): TrainConfig {
   const { noise = 'none', optimizer = { kind: 'sgd' } } = options;
   checkMethodOptions({ ...options, noise });
-  if (!optimizerKinds.includes(optimizer.kind)) throw unknownName('optimizer', String(optimizer.kind), optimizerKinds);
-  if (optimizer.decay !== undefined && !decayScopes.includes(optimizer.decay)) throw unknownName('decay', String(optimizer.decay), decayScopes);
+  checkOptimizer(optimizer);
   if (options.schedule !== undefined && !scheduleKinds.includes(options.schedule)) throw unknownName('schedule', String(options.schedule), scheduleKinds);
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
+  const { precision = 'float32' } = options;
+  if (!precisions.includes(precision)) throw unknownName('precision', String(precision), precisions);
+  if (precision === 'mixed' && options.device !== 'cuda') throw invalidArgument('precision', 'float32 on the cpu', precision);
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
+  const overTime = options.timeSteps !== undefined;
+  const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
+  const temporal = resolveTemporal(options, thresholdRate > 0);
   return {
     ...resolveMethod({ ...options, noise }),
-    optimizer,
+    optimizer: thresholdRate === 1 ? optimizer : { ...optimizer, thresholdRate },
     validation,
     epochs: whole('epochs', options.epochs ?? 10, 1),
     batchSize: whole('batchSize', options.batchSize ?? 128, 1),
-    learningRate: positive('learningRate', options.learningRate ?? 0.05),
+    learningRate: positive('learningRate', options.learningRate ?? (overTime ? 0.001 : 0.05)),
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
-    augment: options.augment ?? true,
+    ema: fraction('ema', options.ema ?? 0),
+    clipNorm: notNegative('clipNorm', options.clipNorm ?? 0),
+    augment: checkAugmentations(options.augment ?? ['standard']),
     cutout: whole('cutout', options.cutout ?? 0, 0),
+    mixup: notNegative('mixup', options.mixup ?? 0),
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
+    precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
+    ...(temporal === undefined ? {} : { temporal }),
   };
 }
 
-/** The graph to train: the given one, or the named network with the activation that the options describe. */
+function checkOptimizer(optimizer: OptimizerOptions): void {
+  const { kind, decay, weightDecay = 0 } = optimizer;
+  if (!optimizerKinds.includes(kind)) throw unknownName('optimizer', String(kind), optimizerKinds);
+  if (decay !== undefined && !decayScopes.includes(decay)) throw unknownName('decay', String(decay), decayScopes);
+  notNegative('weightDecay', weightDecay);
+  if (optimizer.kind === 'adamw') {
+    for (const name of ['beta1', 'beta2'] as const) fraction(name, optimizer[name] ?? 0);
+    return;
+  }
+  const { momentum = 0.9, nesterov = false } = optimizer;
+  fraction('momentum', momentum);
+  if (nesterov && momentum === 0) throw invalidArgument('momentum with nesterov', 'number above 0', momentum);
+}
+
+/** The graph to train, checked: the given one, or the network built with the activation that the options describe. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  const { network, noise = 'none', activityPenalty = 0, weightBits } = options;
+  const { noise = 'none', activityPenalty = 0, weightBits } = options;
   if (weightBits !== undefined && !weightWidths.includes(weightBits)) throw unknownName('weightBits', String(weightBits), weightWidths.map(String));
-  if (typeof network !== 'string') refuseActivationOptions(options);
-  const graph =
-    typeof network === 'string'
-      ? buildNetwork(network, { inputShape: data.shape, classes: data.classes.length, activation: resolveActivation({ ...options, noise }) })
-      : network;
+  const graph = givenGraph(options, data);
+  inferShapes(graph);
   checkMethodFits({ noise, activityPenalty }, graph);
   return weightBits === undefined ? graph : withWeightBits(graph, weightBits);
+}
+
+function givenGraph(options: TrainOptions, data: Dataset): Graph {
+  const { network = '', width = 1, noise = 'none' } = options;
+  if (typeof network === 'object') {
+    if (width !== 1) throw invalidArgument('width', '1, since the network is a finished graph', width);
+    refuseActivationOptions(options);
+    return network;
+  }
+  const wanted: NetworkOptions = {
+    inputShape: data.shape,
+    classes: data.classes.length,
+    activation: resolveActivation({ ...options, noise }),
+    width: positive('width', width),
+  };
+  return typeof network === 'string' ? buildNetwork(network, wanted) : network(wanted);
 }
 
 function refuseActivationOptions(options: ActivationOptions): void {

@@ -13,4 +13,4 @@ export function deriveSeed(...parts: readonly number[]): number {
 }
 
 /** Keeps the streams of one step apart. */
-export const seedUse = { parameters: 1, validation: 2, order: 3, augmentation: 4, noise: 5, noiseOffsets: 6, gap: 7 } as const;
+export const seedUse = { parameters: 1, validation: 2, order: 3, augmentation: 4, noise: 5, noiseOffsets: 6, gap: 7, replica: 8 } as const;

@@ -7,12 +7,14 @@ import { inferShapes } from '../graph/shapes.js';
 import { loadRuntime, openSession, type InferenceSession, type OrtTensor, type Runtime } from '../onnx/runtime.js';
 import type { RuntimeOptions } from '../onnx/device.js';
 import { elementCount, type Parameters } from '../tensor.js';
+import { averageDecayAt, averageName } from './average.js';
 import { sigmaInput } from './layers/activation.js';
+import { mixedLabels } from './loss.js';
 import { drawLaw, measuresSigma, noiseShareAt } from './method.js';
 import { noisyActivations } from './models.js';
 import { NoisePool } from './noisePool.js';
 import type { TrainConfig } from './options.js';
-import { stateNames } from './optimizers.js';
+import { trainingStates, type StateSpec } from './optimizers.js';
 
 /** The models of the training artifacts, as bytes. */
 export interface TrainingModels {
@@ -20,6 +22,8 @@ export interface TrainingModels {
   readonly optimizer: Uint8Array;
   readonly loop: Uint8Array;
   readonly eval: Uint8Array;
+  /** In training over time. */
+  readonly spikingEval?: Uint8Array;
   /** With noise `nq`, unless its strength is fixed. */
   readonly gap?: Uint8Array;
 }
@@ -28,6 +32,8 @@ export interface TrainingModels {
 export interface PixelBatch {
   readonly pixels: Uint8Array;
   readonly labels: BigInt64Array;
+  /** With Mixup: the labels of what was mixed in, and the weight of `labels`. */
+  readonly mixed?: { readonly labels: BigInt64Array; readonly weight: number };
 }
 
 export interface Batch {
@@ -40,6 +46,13 @@ export interface BatchResult {
   /** Mean cross-entropy of the batch. */
   readonly loss: number;
   readonly correct: number;
+  /** With clipping: norm of all gradients together, before it. */
+  readonly gradientNorm?: number;
+}
+
+export interface SpikingResult extends BatchResult {
+  /** Mean spikes of a neuron in one inference. */
+  readonly spikes: number;
 }
 
 export interface StepSettings {
@@ -53,20 +66,37 @@ export interface StepSettings {
   readonly lastCheckpoint: string;
 }
 
-type Tensors = Record<string, OrtTensor>;
+export type Tensors = Record<string, OrtTensor>;
+/** What a training run needs of a stepper, on one device or several. */
+export type Stepper = Pick<
+  TrainingStepper,
+  'config' | 'stepsPerCall' | 'load' | 'parameters' | 'averagedParameters' | 'optimizerState' | 'steps' | 'evaluate' | 'evaluateSpiking' | 'measureGap' | 'release'
+>;
 
-/** A GPU runs `loop`, whose state stays on the device between steps; a CPU `training` and `optimizer`, step by step. */
+/**
+ * Those that were asked for. A GPU runs `loop`, whose state stays on the device between steps; a CPU `training` and
+ * `optimizer`, step by step.
+ */
 interface Sessions {
   readonly training?: InferenceSession;
   readonly optimizer?: InferenceSession;
   readonly loop?: InferenceSession;
-  readonly eval: InferenceSession;
+  readonly eval?: InferenceSession;
+  readonly spikingEval?: InferenceSession;
   readonly gap?: InferenceSession;
+}
+
+/** Names of the models that a stepper of its own opens. */
+function sessionNames({ device }: RuntimeOptions): readonly (keyof Sessions)[] {
+  return [...(device === 'cuda' ? (['loop'] as const) : (['training', 'optimizer'] as const)), 'eval', 'spikingEval', 'gap'];
 }
 
 /** Holds the parameters and optimiser state as tensors of ONNX Runtime, and takes training steps with them. */
 export class TrainingStepper {
   readonly #tensors: Tensors = {};
+  readonly #states: readonly StateSpec[];
+  /** Of parameters, buffers and states. */
+  readonly #shapes: ReadonlyMap<string, Shape>;
   readonly #noisy: readonly ActivationNode[];
   readonly #pool: NoisePool | undefined;
   #poolEpoch = -1;
@@ -80,6 +110,8 @@ export class TrainingStepper {
     readonly sessions: Sessions,
   ) {
     const shapes = inferShapes(graph);
+    this.#states = trainingStates(specs, config);
+    this.#shapes = new Map([...specs.map(({ name, shape }) => [name, shape] as const), ...this.#states.map(({ name, of }) => [name, of.shape] as const)]);
     this.#noisy = noisyActivations(graph, config.noise);
     if (sessions.training && config.noise !== 'none' && this.#noisy.length > 0) {
       this.#pool = new NoisePool(drawLaw(config), this.#noisy.map((node) => config.batchSize * elementCount(shapes.get(node.name)!)), config.seed);
@@ -92,40 +124,54 @@ export class TrainingStepper {
     normalization: Normalization,
     models: TrainingModels,
     runtime: RuntimeOptions,
+    names = sessionNames(runtime),
   ): Promise<TrainingStepper> {
     const ort = await loadRuntime();
-    const names = runtime.device === 'cuda' ? (['loop', 'eval', 'gap'] as const) : (['training', 'optimizer', 'eval', 'gap'] as const);
     const sessions: Partial<Record<keyof Sessions, InferenceSession>> = {};
     for (const name of names) {
       const model = models[name];
       if (model) sessions[name] = await openSession(model, runtime);
     }
-    return new TrainingStepper(ort, graph, config, normalization, parameterSpecs(graph), sessions as Sessions);
+    return new TrainingStepper(ort, graph, config, normalization, parameterSpecs(graph), sessions);
   }
 
   /** Steps worth taking in one call: the more, the less the state crosses to a GPU and back. */
   get stepsPerCall(): number {
-    return this.sessions.loop ? 16 : 1;
+    return this.sessions.loop ? 48 : 1;
   }
 
-  /** Takes over parameters and optimiser state; what state is missing starts at 0. */
-  load(parameters: Parameters, optimizerState: Parameters = new Map()): void {
-    for (const { name, shape, role } of this.specs) {
-      this.#set(name, shape, parameters.get(name)!.data);
-      if (role === 'buffer') continue;
-      for (const state of this.#states(name)) {
-        this.#set(state, shape, optimizerState.get(state)?.data ?? new Float32Array(elementCount(shape)));
-      }
+  /** Takes over parameters and training state; what state is missing starts anew. */
+  load(parameters: Parameters, state: Parameters = new Map()): void {
+    for (const { name, shape } of this.specs) this.#set(name, shape, parameters.get(name)!.data);
+    for (const { name, of, startsAt } of this.#states) {
+      const fresh = startsAt === 'parameter' ? parameters.get(of.name)!.data : new Float32Array(elementCount(of.shape));
+      this.#set(name, of.shape, state.get(name)?.data ?? fresh);
     }
   }
 
-  parameters(): Parameters {
-    return this.#collect(this.specs.map(({ name, shape }) => [name, shape]));
+  /** Takes over the tensors named, which may be in shared memory; the others stay. */
+  take(tensors: ReadonlyMap<string, Float32Array>): void {
+    for (const [name, data] of tensors) this.#set(name, this.#shapes.get(name)!, data);
   }
 
+  /** The elements of a parameter, buffer or state, as they are now. */
+  held(name: string): Float32Array {
+    return this.#tensors[name]!.data as Float32Array;
+  }
+
+  /** The weights that training goes on from. */
+  parameters(): Parameters {
+    return this.#collect(this.specs.map(({ name, shape }) => [name, name, shape]));
+  }
+
+  /** The moving average of the weights, or without one the weights themselves: what is evaluated and converted. */
+  averagedParameters(): Parameters {
+    return this.#collect(this.specs.map(({ name, shape }) => [name, this.#averaged(name), shape]));
+  }
+
+  /** Optimiser state and moving averages. */
   optimizerState(): Parameters {
-    const trained = this.specs.filter(({ role }) => role !== 'buffer');
-    return this.#collect(trained.flatMap(({ name, shape }) => this.#states(name).map((state): [string, Shape] => [state, shape])));
+    return this.#collect(this.#states.map(({ name, of }) => [name, name, of.shape]));
   }
 
   /**
@@ -139,29 +185,52 @@ export class TrainingStepper {
     return results;
   }
 
-  async #step({ pixels, labels }: PixelBatch, settings: StepSettings): Promise<BatchResult> {
+  async #step(batch: PixelBatch, settings: StepSettings): Promise<BatchResult> {
+    const { result, outputs } = await this.differentiate(batch, settings);
+    const gradientNorm = await this.#update(outputs, settings);
+    return gradientNorm === undefined ? result : { ...result, gradientNorm };
+  }
+
+  /** The first half of a step: loss, gradients `P.grad` and new buffers `B.next`. `TRAINING_DIVERGED` as in `steps`. */
+  async differentiate({ pixels, labels, mixed }: PixelBatch, settings: StepSettings): Promise<{ result: BatchResult; outputs: Tensors }> {
     const session = this.sessions.training!;
     const images = normalizeImages(pixels, this.normalization, this.graph.input.shape);
-    const results = await session.run({ ...this.#batchFeeds({ images, labels }), ...this.#noiseFeeds(settings), ...this.#pick(session) });
-    const [result] = checked([readScalar(results.loss!)], [readScalar(results.correct!)], [settings]);
-    await this.#update(results, settings);
-    return result!;
+    const feeds = { ...this.#batchFeeds({ images, labels }), ...this.#mixedFeeds(mixed), ...this.#noiseFeeds(settings), ...this.#pick(session) };
+    const outputs = await session.run(feeds);
+    const [result] = checked([readScalar(outputs.loss!)], [readScalar(outputs.correct!)], [settings]);
+    return { result: result!, outputs };
+  }
+
+  /** The second half, from gradients and new buffers by their names in `differentiate`; the norm of clipped gradients. */
+  update(found: ReadonlyMap<string, Float32Array>, settings: StepSettings): Promise<number | undefined> {
+    const tensors = [...found].map(([name, data]): [string, OrtTensor] => {
+      const shape = this.#shapes.get(name.slice(0, name.lastIndexOf('.')))!;
+      return [name, new this.ort.Tensor('float32', data, [...shape])];
+    });
+    return this.#update(Object.fromEntries(tensors), settings);
   }
 
   async #runLoop(session: InferenceSession, batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<BatchResult[]> {
     const [count, size] = [batches.length, batches[0]!.labels.length];
     const pixels = new Uint8Array(count * batches[0]!.pixels.length);
-    const labels = new BigInt64Array(count * size);
-    for (const [k, batch] of batches.entries()) {
-      pixels.set(batch.pixels, k * batch.pixels.length);
-      labels.set(batch.labels, k * size);
-    }
-    const perStep = (value: (of: StepSettings) => number): OrtTensor => new this.ort.Tensor('float32', Float32Array.from(settings, value), [count]);
+    for (const [k, batch] of batches.entries()) pixels.set(batch.pixels, k * batch.pixels.length);
+    const perStep = (value: (of: StepSettings, k: number) => number): OrtTensor => new this.ort.Tensor('float32', Float32Array.from(settings, value), [count]);
+    const labelsOf = (of: (batch: PixelBatch) => BigInt64Array): OrtTensor => {
+      const labels = new BigInt64Array(count * size);
+      for (const [k, batch] of batches.entries()) labels.set(of(batch), k * size);
+      return new this.ort.Tensor('int64', labels, [count, size]);
+    };
+    const mixed = batches[0]!.mixed && {
+      mixed_labels_of_steps: labelsOf((batch) => batch.mixed!.labels),
+      mixed_weights: perStep((_, k) => batches[k]!.mixed!.weight),
+    };
     const feeds: Tensors = {
       images: new this.ort.Tensor('uint8', pixels, [count, size, ...this.graph.input.shape]),
-      labels_of_steps: new this.ort.Tensor('int64', labels, [count, size]),
+      labels_of_steps: labelsOf(({ labels }) => labels),
+      ...mixed,
       learning_rates: perStep(({ learningRate }) => learningRate),
       ...(session.inputNames.includes('step_numbers') ? { step_numbers: perStep(({ globalStep }) => globalStep) } : {}),
+      ...(this.config.ema > 0 ? { average_decays: perStep(({ globalStep }) => averageDecayAt(this.config.ema, globalStep)) } : {}),
       ...(session.inputNames.includes('noise_share') ? { noise_share: this.#scalar(noiseShareAt(this.config, settings[0]!.epoch)) } : {}),
       ...this.#sigmaFeeds(settings[0]!),
     };
@@ -170,17 +239,21 @@ export class TrainingStepper {
     const [losses, corrects] = [results.losses!, results.corrects!].map((tensor) => tensor.data as Float32Array) as [Float32Array, Float32Array];
     const checkedResults = checked(losses, corrects, settings);
     this.#takeNext(results);
-    return checkedResults;
+    const norms = results.gradient_norms?.data as Float32Array | undefined;
+    return norms ? checkedResults.map((result, k) => ({ ...result, gradientNorm: norms[k]! })) : checkedResults;
   }
 
-  async #update(results: Tensors, { learningRate, globalStep }: StepSettings): Promise<void> {
+  /** Returns the norm of the gradients where they are clipped. */
+  async #update(results: Tensors, { learningRate, globalStep }: StepSettings): Promise<number | undefined> {
     const optimizer = this.sessions.optimizer!;
     const feeds: Tensors = { ...this.#pick(optimizer), learning_rate: this.#scalar(learningRate) };
     if (optimizer.inputNames.includes('step')) feeds.step = this.#scalar(globalStep);
-    for (const name of optimizer.inputNames) if (name.endsWith('.grad')) feeds[name] = results[name]!;
+    if (this.config.ema > 0) feeds.average_decay = this.#scalar(averageDecayAt(this.config.ema, globalStep));
+    for (const name of optimizer.inputNames) if (Object.hasOwn(results, name)) feeds[name] = results[name]!;
     const updated = await optimizer.run(feeds);
     this.#takeNext(results);
     this.#takeNext(updated);
+    return updated.gradient_norm && readScalar(updated.gradient_norm);
   }
 
   #takeNext(results: Tensors): void {
@@ -191,9 +264,17 @@ export class TrainingStepper {
 
   /** Loss and hits of the quantised dense network, in inference mode. */
   async evaluate(batch: Batch): Promise<BatchResult> {
-    const { eval: session } = this.sessions;
-    const results = await session.run({ ...this.#batchFeeds(batch), ...this.#pick(session) }, ['loss', 'correct']);
+    const session = this.sessions.eval!;
+    const results = await session.run({ ...this.#batchFeeds(batch), ...this.#pick(session, (name) => this.#averaged(name)) }, ['loss', 'correct']);
     return { loss: readScalar(results.loss!), correct: readScalar(results.correct!) };
+  }
+
+  /** The same of the spiking network over time, with the mean number of spikes of a neuron in one inference. */
+  async evaluateSpiking(batch: Batch): Promise<SpikingResult> {
+    const session = this.sessions.spikingEval!;
+    const feeds = { ...this.#batchFeeds(batch), ...this.#pick(session, (name) => this.#averaged(name)) };
+    const results = await session.run(feeds, ['loss', 'correct', 'spikes']);
+    return { loss: readScalar(results.loss!), correct: readScalar(results.correct!), spikes: readScalar(results.spikes!) };
   }
 
   /** Mean and variance of the gap between the clean quantised network and its spiking network, per activation. */
@@ -209,21 +290,22 @@ export class TrainingStepper {
     for (const session of Object.values(this.sessions) as InferenceSession[]) await session.release();
   }
 
-  #states(name: string): string[] {
-    return stateNames(this.config.optimizer.kind, name);
+  #averaged(name: string): string {
+    return this.config.ema > 0 ? averageName(name) : name;
   }
 
   #set(name: string, shape: Shape, data: Float32Array): void {
     this.#tensors[name] = new this.ort.Tensor('float32', data.slice(), [...shape]);
   }
 
-  #collect(entries: readonly (readonly [string, Shape])[]): Parameters {
-    return new Map(entries.map(([name, shape]) => [name, { shape, data: (this.#tensors[name]!.data as Float32Array).slice() }]));
+  #collect(entries: readonly (readonly [name: string, held: string, shape: Shape])[]): Parameters {
+    return new Map(entries.map(([name, held, shape]) => [name, { shape, data: (this.#tensors[held]!.data as Float32Array).slice() }]));
   }
 
   /** The held tensors that a session has inputs for. */
-  #pick(session: InferenceSession): Tensors {
-    return Object.fromEntries(session.inputNames.filter((name) => Object.hasOwn(this.#tensors, name)).map((name) => [name, this.#tensors[name]!]));
+  #pick(session: InferenceSession, heldAs: (name: string) => string = (name) => name): Tensors {
+    const held = session.inputNames.filter((name) => Object.hasOwn(this.#tensors, name));
+    return Object.fromEntries(held.map((name) => [name, this.#tensors[heldAs(name)]!]));
   }
 
   #images(images: Float32Array): OrtTensor {
@@ -233,6 +315,11 @@ export class TrainingStepper {
 
   #batchFeeds({ images, labels }: Batch): Tensors {
     return { [this.graph.input.name]: this.#images(images), labels: new this.ort.Tensor('int64', labels, [labels.length]) };
+  }
+
+  #mixedFeeds(mixed: PixelBatch['mixed']): Tensors {
+    if (!mixed) return {};
+    return { [mixedLabels.labels]: new this.ort.Tensor('int64', mixed.labels, [mixed.labels.length]), [mixedLabels.weight]: this.#scalar(mixed.weight) };
   }
 
   #noiseFeeds(settings: StepSettings): Tensors {

@@ -68,6 +68,10 @@ export class MethodForward {
     switch (surrogate) {
       case 'rectangle':
         return Math.min(Math.max(away + eps, -0.5), 0.5);
+      case 'triangle': {
+        const x = Math.min(Math.max(away + eps, -1), 1);
+        return x < 0 ? (1 + x) ** 2 / 2 : 1 - (1 - x) ** 2 / 2;
+      }
       case 'arctan':
         return Math.atan(Math.PI * (away + eps)) / Math.PI;
       case 'gaussian':

@@ -85,6 +85,17 @@ describe('a training run', () => {
     }
   });
 
+  test('learns with Mixup, AutoAugment and Cutout, and logs how long it waited for data', async () => {
+    await run(tinyNetwork(), configOf({ mixup: 0.2, augment: ['flip', 'autoaugment'], cutout: 2, epochs: 8 }));
+    const log = await readLog();
+    expect(log.at(-1)!.loss).toBeLessThan(log[0]!.loss);
+    expect(log.at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.6);
+    for (const { seconds, stallSeconds } of log) {
+      expect(stallSeconds).toBeGreaterThan(0);
+      expect(stallSeconds).toBeLessThan(seconds);
+    }
+  });
+
   test('learns with AdamW', async () => {
     await run(tinyNetwork(), configOf({ optimizer: { kind: 'adamw' }, learningRate: 0.01, epochs: 6 }));
     expect((await readLog()).at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.85);
@@ -92,14 +103,16 @@ describe('a training run', () => {
 });
 
 describe('stopping and resuming', () => {
-  test.each([
-    ['none', tinyNetwork()],
-    ['nq', tinyNetwork()],
-    ['nq', tinyNetwork(), { noiseSigma: 0.2, noiseWarmupEpochs: 3 }],
-    ['adaptor', withWeightBits(lsqNetwork, 8), { noiseVariant: 'C', activityPenalty: 0.1, spikeBudget: 0.2 }],
-    ['single-step', tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: false }), { noiseLaw: 'uniform' }],
-  ] as [NoiseKind, Graph, Partial<TrainOptions>?][])('a run stopped in mid-epoch and resumed ends as an uninterrupted one (noise %s)', async (noise, graph, options) => {
-    const config = configOf({ noise, ...options });
+  test.each<[string, Partial<TrainOptions>, Graph?]>([
+    ['plain', {}],
+    ['with nq noise', { noise: 'nq' }],
+    ['with nq noise of a fixed strength that warms up', { noise: 'nq', noiseSigma: 0.2, noiseWarmupEpochs: 3 }],
+    ['with adaptor noise, a spike budget and int8 weights', { noise: 'adaptor', noiseVariant: 'C', activityPenalty: 0.1, spikeBudget: 0.2 }, withWeightBits(lsqNetwork, 8)],
+    ['with a random membrane', { noise: 'single-step', noiseLaw: 'uniform' }, tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: false })],
+    ['with a moving average and clipping', { ema: 0.9, clipNorm: 0.5 }],
+    ['with AdamW and a moving average', { ema: 0.9, optimizer: { kind: 'adamw' }, learningRate: 0.01 }],
+  ])('a run stopped in mid-epoch and resumed ends as an uninterrupted one: %s', async (_, options, graph = tinyNetwork()) => {
+    const config = configOf(options);
     const whole = await run(graph, config);
     const wholeLog = await readLog();
     await rm(out, { recursive: true });
@@ -111,7 +124,8 @@ describe('stopping and resuming', () => {
     const resumed = await run(graph, config, quiet, true);
 
     for (const [name, { data: values }] of whole.parameters) expect(resumed.parameters.get(name)!.data, name).toEqual(values);
-    expect((await readLog()).map(({ loss }) => loss)).toEqual(wholeLog.map(({ loss }) => loss));
+    const figures = (log: EpochLog[]) => log.map(({ loss, validationLoss, gradientNorm }) => ({ loss, validationLoss, gradientNorm }));
+    expect(figures(await readLog())).toEqual(figures(wholeLog));
   });
 
   test('the checkpoint gives back the trained network', async () => {
@@ -127,9 +141,59 @@ describe('stopping and resuming', () => {
     await expect(resumedStart(out, wider, configOf({ epochs: 1 }))).rejects.toThrow(/first\.conv\.weight \[4, 1, 3, 3\] where first\.conv\.weight \[5, 1, 3, 3\]/);
   });
 
+  test('other augmentations are refused', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1 }));
+    const asked = resumedStart(out, tinyNetwork(), configOf({ epochs: 1, augment: ['autoaugment', 'standard'] }));
+    await expect(asked).rejects.toThrow(/augment \["standard"\], not \["standard","autoaugment"\]/);
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, mixup: 0.2 }))).rejects.toThrow(/mixup 0, not 0.2/);
+  });
+
   test('another option is refused by name', async () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
     await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, batchSize: 8 }))).rejects.toThrow(/batchSize 16, not 8/);
+  });
+});
+
+describe('recipes', () => {
+  test('the moving average is what is logged, returned and converted; training goes on from the weights', async () => {
+    const averaged = await run(tinyNetwork(), configOf({ ema: 0.95 }));
+    const { network: raw, optimizerState } = await readTrainingCheckpoint(out);
+    expect(await readCheckpoint(out)).toEqual(averaged);
+    expect((await readLog()).at(-1)!.thresholds['first.act']).toBe(averaged.parameters.get('first.act.threshold')!.data[0]);
+    for (const name of ['fc.weight', 'first.bn.running_mean', 'first.act.threshold']) {
+      expect(optimizerState.get(`${name}.ema`), name).toEqual(averaged.parameters.get(name));
+      expect(raw.parameters.get(name), name).not.toEqual(averaged.parameters.get(name));
+    }
+    await rm(out, { recursive: true });
+    const plain = await run(tinyNetwork(), configOf());
+    expect(raw.parameters).toEqual(plain.parameters);
+  });
+
+  test('validation takes the moving average', async () => {
+    const losses: number[] = [];
+    for (const ema of [0, 0.99]) {
+      await rm(join(out, 'log.jsonl'), { force: true });
+      await run(tinyNetwork(), configOf({ ema, epochs: 1 }));
+      losses.push((await readLog())[0]!.validationLoss);
+    }
+    expect(losses[0]).not.toBe(losses[1]);
+  });
+
+  test('clipping shortens the way and logs the mean norm of the gradients before it', async () => {
+    const fresh = freshStart(tinyNetwork(), configOf(), data).network.parameters;
+    const way = async (options: Partial<TrainOptions>): Promise<number> => {
+      const { parameters } = await run(tinyNetwork(), configOf({ epochs: 1, optimizer: { kind: 'sgd', momentum: 0, weightDecay: 0 }, ...options }));
+      const names = [...parameters.keys()].filter((name) => !name.includes('running'));
+      return Math.hypot(...names.flatMap((name) => [...parameters.get(name)!.data].map((value, i) => value - fresh.get(name)!.data[i]!)));
+    };
+    const free = await way({});
+    // Six steps of a rate of at most 0.05 and a gradient of at most 0.01.
+    const clipped = await way({ clipNorm: 0.01 });
+    expect(clipped).toBeLessThanOrEqual(6 * 0.05 * 0.01 * 1.001);
+    expect(free).toBeGreaterThan(2 * clipped);
+    const [first, second] = await readLog();
+    expect(first).not.toHaveProperty('gradientNorm');
+    expect(second!.gradientNorm).toBeGreaterThan(0.1);
   });
 });
 
@@ -184,10 +248,21 @@ describe('trouble', () => {
     expect(() => buildTrainingModels(tinyNetwork(), configOf({ noise: 'single-step' }), data.normalization)).toThrow(/needs spike/);
   });
 
-  test.each([
+  test.each<[Partial<TrainOptions>, RegExp]>([
     [{ epochs: 0 }, /epochs/],
     [{ batchSize: 1.5 }, /batchSize/],
     [{ learningRate: Number.NaN }, /learningRate/],
+    [{ augment: ['blur' as never] }, /Unknown augmentation "blur"/],
+    [{ mixup: -1 }, /mixup/],
+    [{ optimizer: { kind: 'adam' as never } }, /one of: sgd, adamw/],
+    [{ optimizer: { kind: 'sgd', decay: 'some' as never } }, /one of: all, weights/],
+    [{ optimizer: { kind: 'sgd', momentum: 1 } }, /below 1 for momentum/],
+    [{ optimizer: { kind: 'sgd', momentum: 0, nesterov: true } }, /for momentum with nesterov/],
+    [{ optimizer: { kind: 'adamw', weightDecay: -1 } }, /for weightDecay/],
+    [{ schedule: 'linear' as never }, /one of: cosine, step, constant/],
+    [{ device: 'tpu' as never }, /one of: cpu, cuda/],
+    [{ ema: 1 }, /below 1 for ema/],
+    [{ clipNorm: -1 }, /for clipNorm/],
     [{ noise: 'loud' as never }, /Unknown noise "loud"\. Should be one of: none, nq, adaptor, single-step/],
     [{ noise: 'adaptor', noiseVariant: 'D' as never }, /Unknown noiseVariant "D"\. Should be one of: A, B, C/],
     [{ noise: 'adaptor', noiseAmplitude: -1 }, /number >= 0 for noiseAmplitude/],
@@ -196,13 +271,12 @@ describe('trouble', () => {
     [{ noise: 'single-step', noiseLaw: 'cauchy' as never }, /one of: gaussian, uniform/],
     [{ noise: 'single-step', noiseLaw: 'uniform', noiseSigma: 0.1 }, /NoiseSigma is for noiseLaw gaussian/],
     [{ noiseStrength: 2 }, /NoiseStrength is for noise nq, adaptor, single-step, not "none"/],
-    [{ surrogate: 'step' as never }, /one of: gaussian, rectangle, arctan/],
+    [{ surrogate: 'step' as never }, /one of: rectangle, triangle, arctan, gaussian/],
     [{ penalty: 'hoyer' }, /need an activityPenalty above 0/],
     [{ activityPenalty: 1, penalty: 'l2' as never }, /one of: l1, hoyer/],
     [{ activityPenalty: 1, penalty: 'hoyer', spikeBudget: 0.1 }, /SpikeBudget is for penalty l1/],
     [{ activityPenalty: 1, spikeBudget: 1.5 }, /number from 0 to 1 for spikeBudget/],
-    [{ optimizer: { kind: 'adam' as never } }, /one of: sgd, adamw/],
-  ] as [Partial<TrainOptions>, RegExp][])('bad options are named: %o', (options, message) => {
+  ])('bad options are named: %o', (options, message) => {
     expect(() => configOf(options)).toThrow(message);
   });
 });

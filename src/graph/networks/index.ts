@@ -1,23 +1,26 @@
 import { unknownName } from '../../errors.js';
-import type { Activation, Graph, Shape } from '../graph.js';
+import type { Graph } from '../graph.js';
 import { mnistSmall } from './mnist.js';
-import { resnet18, resnet20 } from './resnet.js';
+import { mobilenet } from './mobilenet.js';
+import type { NetworkOptions } from './options.js';
+import { resnet } from './resnet.js';
 import { vgg16 } from './vgg.js';
 
-export interface NetworkOptions {
-  /** [C, H, W] of one image. */
-  readonly inputShape: Shape;
-  readonly classes: number;
-  /** Used at every activation site. */
-  readonly activation: Activation;
-}
+export type { NetworkOptions } from './options.js';
 
 const builders = {
   'mnist-small': mnistSmall,
-  resnet18: (options: NetworkOptions) => resnet18(options, 'cifar'),
-  'resnet18-imagenet': (options: NetworkOptions) => resnet18(options, 'imagenet'),
-  resnet20,
+  resnet18: resnet('resnet18', 'cifar'),
+  'resnet18-imagenet': resnet('resnet18', 'imagenet'),
+  resnet20: resnet('resnet20', 'cifar'),
+  'resnet20-imagenet': resnet('resnet20', 'imagenet'),
+  resnet34: resnet('resnet34', 'cifar'),
+  'resnet34-imagenet': resnet('resnet34', 'imagenet'),
+  resnet50: resnet('resnet50', 'cifar'),
+  'resnet50-imagenet': resnet('resnet50', 'imagenet'),
   vgg16,
+  mobilenet: mobilenet('cifar'),
+  'mobilenet-imagenet': mobilenet('imagenet'),
 } as const;
 
 export type NetworkName = keyof typeof builders;

@@ -15,7 +15,7 @@ export const activationRule: LayerRule<ActivationNode> = (context, node, [input]
   const { activation } = node;
   switch (activation.kind) {
     case 'relu':
-      return relu(context.onnx, input!.value);
+      return relu(context, input!.value);
     case 'qcfs':
       return qcfs(context, node, input!);
     case 'lsq':
@@ -46,7 +46,7 @@ function qcfs(context: TrainingContext, node: ActivationNode, input: Operand): D
   return {
     value: method.noise === 'nq' ? noisy() : clean,
     backward: (gradient) => {
-      const passed = gate(onnx, inside, penalised(quantiser, gradient, level));
+      const passed = gate(context, inside, penalised(quantiser, gradient, level));
       return { inputs: [passed], parameters: { [quantiser.parameter]: quantiser.thresholdGradient(gradient, passed, level) } };
     },
   };
@@ -68,7 +68,7 @@ function lsq(context: TrainingContext, node: ActivationNode, input: Operand): Di
   return {
     value: quantiser.value(drawn !== undefined && noise === 'C' ? onnx.node('Add', [level, drawn]) : level),
     backward: (gradient) => {
-      const passed = gate(onnx, inside, penalised(quantiser, gradient, level));
+      const passed = gate(context, inside, penalised(quantiser, gradient, level));
       const perStep = quantiser.stepGradient(gradient, passed, level);
       const damping = onnx.node('Sqrt', [onnx.node('Mul', [context.batchSize, onnx.floats(levels)])]);
       return { inputs: [passed], parameters: { [quantiser.parameter]: onnx.node('Div', [perStep, damping]) } };

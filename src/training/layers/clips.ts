@@ -1,13 +1,13 @@
 import type { ActivationNode, SlipReluActivation } from '../../graph/graph.js';
-import type { OnnxBuilder } from '../../onnx/builder.js';
 import { penalised } from './penalty.js';
 import { floatBelow, gate, Quantiser } from './quantiser.js';
 import type { Differentiated, Operand, TrainingContext } from './rule.js';
 
-export function relu(onnx: OnnxBuilder, input: string): Differentiated {
+export function relu(context: TrainingContext, input: string): Differentiated {
+  const { onnx } = context;
   return {
     value: onnx.node('Relu', [input]),
-    backward: (gradient) => ({ inputs: [gate(onnx, onnx.node('Greater', [input, onnx.floats(0)]), gradient)], parameters: {} }),
+    backward: (gradient) => ({ inputs: [gate(context, onnx.node('Greater', [input, onnx.floats(0)]), gradient)], parameters: {} }),
   };
 }
 
@@ -18,7 +18,7 @@ export function tcl(context: TrainingContext, node: ActivationNode, input: Opera
   return {
     value: quantiser.value(clipped),
     backward: (gradient) => {
-      const passed = gate(context.onnx, inside, penalised(quantiser, gradient, clipped));
+      const passed = gate(context, inside, penalised(quantiser, gradient, clipped));
       return { inputs: [passed], parameters: { [quantiser.parameter]: quantiser.thresholdGradient(gradient, passed, clipped) } };
     },
   };

@@ -1,5 +1,6 @@
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { elementCount } from '../../tensor.js';
+import { sumPerChannel } from './affine.js';
 import type { Quantiser } from './quantiser.js';
 
 /**
@@ -8,21 +9,22 @@ import type { Quantiser } from './quantiser.js';
  * (sum l)^2 / (sum l^2) / n (DeepHoyer, Yang et al., ICLR 2020, over n). Each straight through, dl/dz = 1 / step.
  */
 export function penalised(quantiser: Quantiser, gradient: string, level: string): string {
-  const { onnx, shapes, method, batchSize } = quantiser.context;
+  const { onnx, shapes, method, batchSize, lossScale } = quantiser.context;
   if (method.activityPenalty === 0) return gradient;
-  const perElement = method.activityPenalty / elementCount(shapes.get(quantiser.node.name)!);
+  const shape = shapes.get(quantiser.node.name)!;
+  const perElement = (lossScale * method.activityPenalty) / elementCount(shape);
+  const total = (value: string): string => onnx.node('ReduceSum', [sumPerChannel(onnx, value, shape)], { keepdims: 0 });
   const perStep = (weight: number): string => onnx.node('Div', [onnx.floats(weight), onnx.node('Mul', [batchSize, quantiser.step])]);
-  if (method.penalty === 'hoyer') return onnx.node('Add', [gradient, hoyerSlope(onnx, level, perStep(2 * perElement))]);
+  if (method.penalty === 'hoyer') return onnx.node('Add', [gradient, hoyerSlope(onnx, level, total, perStep(2 * perElement))]);
   const slope = perStep(perElement / quantiser.levels);
   if (method.spikeBudget === 0) return onnx.node('Add', [gradient, slope]);
-  const mean = onnx.node('ReduceMean', [level], { keepdims: 0 });
+  const mean = onnx.node('Div', [total(level), onnx.node('Mul', [batchSize, onnx.floats(elementCount(shape))])]);
   const above = onnx.node('Greater', [mean, onnx.floats(method.spikeBudget * quantiser.levels)]);
   return onnx.node('Add', [gradient, onnx.node('Mul', [slope, onnx.node('Cast', [above], { to: 1 })])]);
 }
 
 /** weight c (1 - c l) with c = sum(l) / sum(l^2), 0 of a silent activation. */
-function hoyerSlope(onnx: OnnxBuilder, level: string, weight: string): string {
-  const total = (value: string): string => onnx.node('ReduceSum', [value], { keepdims: 0 });
+function hoyerSlope(onnx: OnnxBuilder, level: string, total: (value: string) => string, weight: string): string {
   const squares = onnx.node('Max', [total(onnx.node('Mul', [level, level])), onnx.floats(1e-6)]);
   const ratio = onnx.node('Div', [total(level), squares]);
   const rest = onnx.node('Sub', [onnx.floats(1), onnx.node('Mul', [level, ratio])]);

@@ -1,7 +1,6 @@
 import { levelsOf, type ActivationNode } from '../../graph/graph.js';
 import { activationParameter } from '../../graph/parameters.js';
 import { emitStep } from '../../onnx/layers.js';
-import type { OnnxBuilder } from '../../onnx/builder.js';
 import { dotPerChannel, emitAffine, spread, sumPerChannel } from './affine.js';
 import type { Affine, Operand, TrainingContext } from './rule.js';
 
@@ -62,7 +61,7 @@ export class Quantiser {
   stepGradient(gradient: string, passed: string, level: string): string {
     const { onnx, shapes } = this.context;
     const shape = shapes.get(this.node.input)!;
-    const overLevel = onnx.node('ReduceSum', [onnx.node('Mul', [gradient, level])], { keepdims: 0 });
+    const overLevel = onnx.node('ReduceSum', [dotPerChannel(onnx, gradient, level, shape)], { keepdims: 0 });
     const overBase = onnx.node('Mul', [dotPerChannel(onnx, passed, this.#z.base, shape), this.#z.scale]);
     const overShift = onnx.node('Mul', [sumPerChannel(onnx, passed, shape), this.#z.shift]);
     const overZ = onnx.node('ReduceSum', [onnx.node('Add', [overBase, overShift])], { keepdims: 0 });
@@ -76,8 +75,9 @@ export class Quantiser {
   }
 }
 
-/** The gradient where `mask` holds, 0 elsewhere; Where took twice as long. */
-export function gate(onnx: OnnxBuilder, mask: string, gradient: string): string {
+/** The gradient where `mask` holds, 0 elsewhere. On the CPU Where takes twice as long as a product, on CUDA two thirds. */
+export function gate({ onnx, device }: TrainingContext, mask: string, gradient: string): string {
+  if (device === 'cuda') return onnx.node('Where', [mask, gradient, onnx.floats(0)], {}, 'dX');
   return onnx.node('Mul', [gradient, onnx.node('Cast', [mask], { to: 1 })], {}, 'dX');
 }
 

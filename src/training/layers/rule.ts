@@ -1,5 +1,6 @@
 import type { GraphNode, Shape } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
+import type { Device } from '../../onnx/device.js';
 import type { Method } from '../method.js';
 
 /** What the rules of one training graph share. */
@@ -10,6 +11,10 @@ export interface TrainingContext {
   /** ONNX value `labels`-sized count of images, a float32 scalar. */
   readonly batchSize: string;
   readonly method: Method;
+  /** What gradients of maps are multiplied by on their way back, so that float16 holds them; 1 in float32. */
+  readonly lossScale: number;
+  /** Which way of several equal ones is the fastest depends on what runs the graph. */
+  readonly device: Device;
   /** A fresh draw of the noise, of the shape of the value `like`; its law and scale follow from the method (`drawLaw`). */
   readonly drawNoise: (like: string) => string;
   /** Declares that `value` is the new content of the buffer `name` after this step. */

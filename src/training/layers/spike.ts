@@ -2,6 +2,7 @@ import type { ActivationNode, SpikeActivation } from '../../graph/graph.js';
 import { defaultSigma } from '../method.js';
 import { penalised } from './penalty.js';
 import { gate, Quantiser } from './quantiser.js';
+import { emitSurrogate } from './surrogate.js';
 import type { Differentiated, Operand, TrainingContext } from './rule.js';
 
 /**
@@ -16,6 +17,11 @@ export function spike(context: TrainingContext, node: ActivationNode, activation
   const { scaled } = quantiser;
   const membrane = method.noise === 'single-step' ? onnx.node('Add', [scaled, context.drawNoise(scaled)]) : scaled;
   const { level, inside } = quantiser.round(membrane, 0.5, 1.5);
+  // The Gaussian is the density of the random membrane at the threshold, so it is taken without the noise.
+  const surrogate = (): string =>
+    method.surrogate === 'gaussian'
+      ? emitSurrogate(onnx, 'gaussian', scaled, method.noiseSigma || defaultSigma)
+      : emitSurrogate(onnx, method.surrogate, membrane);
   if (!activation.trainable) context.updateBuffer(quantiser.parameter, quantiser.parameter);
   return {
     value: quantiser.value(level),
@@ -23,24 +29,10 @@ export function spike(context: TrainingContext, node: ActivationNode, activation
       const arriving = penalised(quantiser, gradient, level);
       const passed =
         method.surrogate === 'rectangle'
-          ? gate(onnx, inside, arriving)
-          : onnx.node('Mul', [arriving, method.surrogate === 'gaussian' ? gaussian(context, scaled) : arctan(context, membrane)], {}, 'dX');
+          ? gate(context, inside, arriving)
+          : onnx.node('Mul', [arriving, surrogate()], {}, 'dX');
       if (!activation.trainable) return { inputs: [passed], parameters: {} };
       return { inputs: [passed], parameters: { [quantiser.parameter]: quantiser.thresholdGradient(gradient, passed, level) } };
     },
   };
-}
-
-/** theta times the density of the random membrane at the threshold; `scaled` is m / theta without noise. */
-function gaussian({ onnx, method }: TrainingContext, scaled: string): string {
-  const sigma = method.noiseSigma || defaultSigma;
-  const away = onnx.node('Sub', [scaled, onnx.floats(1)]);
-  const exponent = onnx.node('Mul', [onnx.node('Mul', [away, away]), onnx.floats(-1 / (2 * sigma ** 2))]);
-  return onnx.node('Mul', [onnx.node('Exp', [exponent]), onnx.floats(1 / (sigma * Math.sqrt(2 * Math.PI)))]);
-}
-
-/** 1 / (1 + (pi (m / theta - 1))^2): ATan with alpha = 2 (Fang et al., ICCV 2021). */
-function arctan({ onnx }: TrainingContext, membrane: string): string {
-  const away = onnx.node('Mul', [onnx.node('Sub', [membrane, onnx.floats(1)]), onnx.floats(Math.PI)]);
-  return onnx.node('Reciprocal', [onnx.node('Add', [onnx.node('Mul', [away, away]), onnx.floats(1)])]);
 }

@@ -130,7 +130,7 @@ export class TrainingLoop {
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
     const spiking = await this.#validateSpiking();
-    const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, this.parts.validation, done.epoch) : undefined;
+    const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, this.parts, done.epoch) : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     const log: EpochLog = {

@@ -52,9 +52,9 @@ export class MethodForward {
         const residual = this.#keep(name, () => fired.map((s, i) => s - smooth[i]!));
         return smooth.map((s, i) => s + residual[i]!);
       }
+      case 'relu':
       case 'qcfs':
-      case 'lsq':
-      case 'relu': {
+      case 'lsq': {
         const clipped = clip(entering, 0, levels);
         if (method.noise === 'adaptor' && method.noiseVariant === 'B') return clipped;
         return this.#rounded(name, clipped, (u) => Math.floor(u + 0.5));

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { initialParameters, parameterSpecs } from '../../src/graph/parameters.js';
+import { withWeightBits } from '../../src/graph/weights.js';
 import { Random } from '../../src/random.js';
 import { buildTrainingModels } from '../../src/training/artifacts.js';
 import { resolveConfig, type TrainOptions } from '../../src/training/options.js';
@@ -26,8 +27,7 @@ const mixedBatches = batches.map((one, k) => {
   return { ...one, mixed: { labels, weight: weights[k]! } };
 });
 
-async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[]) {
-  const graph = tinyNetwork();
+async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[], graph = tinyNetwork()) {
   const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options });
   const models = buildTrainingModels(graph, config, data.normalization);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
@@ -40,7 +40,19 @@ async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('lo
 
 const overTime = { timeSteps: 3, initialFrom: 'a trained network' };
 
-test.each<[string, Partial<TrainOptions>, number]>([
+const slip = tinyNetwork({ kind: 'slip-relu', levels: 4, slope: 0.5, initialThreshold: 2 });
+const tcl = tinyNetwork({ kind: 'tcl', initialThreshold: 2 });
+const spike = tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: true });
+
+test.each<[string, Partial<TrainOptions>, number, Graph?]>([
+  ['slip-relu', {}, 4, slip],
+  ['slip-relu in mixed precision', { precision: 'mixed' }, 1, slip],
+  ['tcl with a spike budget', { activityPenalty: 0.5, spikeBudget: 0.1 }, 4, tcl],
+  ['tcl with a spike budget in mixed precision', { precision: 'mixed', activityPenalty: 0.5, spikeBudget: 0.1 }, 1, tcl],
+  ['spike', { surrogate: 'arctan', activityPenalty: 0.5 }, 4, spike],
+  ['spike in mixed precision', { precision: 'mixed' }, 1, spike],
+  ['weights of 8 bits and hoyer', { activityPenalty: 0.5, penalty: 'hoyer' }, 4, withWeightBits(tinyNetwork(), 8)],
+  ['weights of 8 bits and hoyer in mixed precision', { precision: 'mixed', activityPenalty: 0.5, penalty: 'hoyer' }, 1, withWeightBits(tinyNetwork(), 8)],
   ['sgd', {}, 4],
   ['adamw', { optimizer: { kind: 'adamw' } }, 4],
   ['nesterov, clipping and a moving average', { optimizer: { kind: 'sgd', nesterov: true }, clipNorm: 0.5, ema: 0.99 }, 4],
@@ -48,9 +60,9 @@ test.each<[string, Partial<TrainOptions>, number]>([
   ['over time', { ...overTime, mixup: 0.2, lossPerStep: 0.3, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
   ['mixed precision', { precision: 'mixed', activityPenalty: 0.1 }, 1],
   ['mixed precision over time', { ...overTime, precision: 'mixed', activityPenalty: 0.1, thresholdRate: 0.5 }, 1],
-])('the loop takes the same steps as the separate models: %s', async (_, options, digits) => {
-  const separate = await takeSteps({ ...options, precision: 'float32' }, ['training', 'optimizer']);
-  const looped = await takeSteps(options, ['loop']);
+])('the loop takes the same steps as the separate models: %s', async (_, options, digits, graph) => {
+  const separate = await takeSteps({ ...options, precision: 'float32' }, ['training', 'optimizer'], graph);
+  const looped = await takeSteps(options, ['loop'], graph);
   const numbers = ({ loss, correct, gradientNorm = 0 }: BatchResult) => [loss, correct, gradientNorm];
   looped.results.forEach((result, k) => {
     numbers(result).forEach((value, i) => expect(value).toBeCloseTo(numbers(separate.results[k]!)[i]!, digits));
@@ -106,7 +118,6 @@ async function runLoop(graph: Graph, options: Partial<TrainOptions>, extra: Reco
 }
 
 const lsq = tinyNetwork({ kind: 'lsq', levels: 3, initialScale: 0.6 });
-const spike = tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: true });
 const fixed = tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: false });
 
 test.each<[string, Graph, Partial<TrainOptions>]>([

@@ -1,6 +1,6 @@
 import type { ActivationNode, SlipReluActivation } from '../../graph/graph.js';
 import { penalised } from './penalty.js';
-import { floatBelow, gate, Quantiser } from './quantiser.js';
+import { gate, Quantiser } from './quantiser.js';
 import type { Differentiated, Operand, TrainingContext } from './rule.js';
 
 export function relu(context: TrainingContext, input: string): Differentiated {
@@ -33,11 +33,11 @@ export function slipRelu(context: TrainingContext, node: ActivationNode, { slope
   const quantiser = new Quantiser(context, node, input);
   const { scaled, levels } = quantiser;
   const ramp = quantiser.clip(scaled, 0.5, levels + 0.5);
-  const stairs = quantiser.round(scaled, 0, floatBelow(levels + 1));
+  const stairs = quantiser.clip(onnx.node('Floor', [scaled]), 0, levels);
   const share = (value: string, part: number): string => onnx.node('Mul', [value, onnx.floats(part)]);
   const mask = (inside: string): string => onnx.node('Cast', [inside], { to: 1 });
   const aboveHalf = onnx.node('Sub', [ramp.clipped, onnx.floats(0.5)]);
-  const level = onnx.node('Add', [share(aboveHalf, slope), share(stairs.level, 1 - slope)]);
+  const level = onnx.node('Add', [share(aboveHalf, slope), share(stairs.clipped, 1 - slope)]);
   return {
     value: quantiser.value(level),
     backward: (gradient) => {

@@ -4,6 +4,7 @@ import { emitStep } from '../../onnx/layers.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { elementCount } from '../../tensor.js';
 import { dotPerChannel, emitAffine, spread, sumPerChannel } from './affine.js';
+import { computedAfter } from './order.js';
 import type { Affine, Differentiated, LayerRule, Operand, TrainingContext } from './rule.js';
 
 /** Name of the training graph's input with the noise strength of an activation, in units of the activation. */
@@ -110,7 +111,8 @@ class Quantiser {
   round(value: string, lowest: number, highest: number): { level: string; inside: string } {
     const { onnx } = this.context;
     const clipped = onnx.node('Clip', [value, onnx.floats(lowest), onnx.floats(highest)]);
-    return { level: onnx.node('Floor', [clipped]), inside: onnx.node('Equal', [value, clipped]) };
+    const inside = onnx.node('Equal', [value, clipped]);
+    return { level: computedAfter(onnx, onnx.node('Floor', [clipped]), inside), inside };
   }
 
   /**

@@ -13,7 +13,9 @@ export const conv2dRule: LayerRule<Conv2dNode> = ({ onnx, shapes }, node, [input
     backward: (gradient, needsInput) => ({
       inputs: [needsInput ? inputGradient(onnx, geometry, weight, gradient) : undefined],
       parameters: {
-        [weight]: weightGradient(onnx, geometry, input!.value, gradient),
+        get [weight]() {
+          return weightGradient(onnx, geometry, input!.value, gradient);
+        },
         ...(node.bias ? { [bias]: onnx.node('ReduceSum', [gradient, onnx.ints([0, 2, 3])], { keepdims: 0 }) } : {}),
       },
     }),

@@ -6,6 +6,7 @@ size that stay the same; what it costs does not depend on their content.
 
 import argparse
 import json
+import resource
 import statistics
 import time
 
@@ -74,6 +75,7 @@ def main() -> None:
         "steps": arguments.steps,
         "medianMs": round(median, 3),
         "minMs": round(min(milliseconds), 3),
+        "peakMiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "imagesPerSecond": round(arguments.batch_size / median * 1000, 1),
     }
     print(json.dumps(result))

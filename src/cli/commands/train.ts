@@ -95,7 +95,9 @@ export async function trainWithProgress(options: TrainOptions, output: Output): 
     bar = undefined;
     output.log(
       `Epoch ${event.epoch} of ${event.epochs}: loss ${event.loss.toFixed(4)}, train ${percent(event.trainAccuracy)}, ` +
-        `validation ${percent(event.validationAccuracy)}, ${duration(event.seconds)}`,
+        `validation ${percent(event.validationAccuracy)}, ` +
+        (event.gradientNorm === undefined ? '' : `gradient norm ${event.gradientNorm.toPrecision(3)}, `) +
+        duration(event.seconds),
     );
   };
   try {

@@ -4,6 +4,7 @@ export { NoisefloorError, errorCodes, type ErrorCode } from './errors.js';
 export type { Dataset, Normalization, Split } from './data/dataset.js';
 export { datasetSpecs, openDataset } from './data/open.js';
 export { normalizeBatch, normalizeImages } from './data/batches.js';
+export { augmentationNames, type AugmentationName } from './data/augment/pipeline.js';
 
 export type * from './graph/graph.js';
 export type { TrainedNetwork } from './graph/network.js';
@@ -14,8 +15,9 @@ export type { Parameters, Tensor } from './tensor.js';
 
 export { train, type TrainResult } from './training/train.js';
 export { devices, type Device } from './onnx/device.js';
-export type { EpochLog, TrainConfig, TrainOptions, TrainProgress } from './training/options.js';
+export type { EpochLog, SpikingValidation, TrainConfig, TrainOptions, TrainProgress } from './training/options.js';
 export { noiseKinds, type NoiseKind } from './training/layers/rule.js';
+export { surrogateKinds, type SurrogateKind } from './training/temporal/surrogate.js';
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
 export { readCheckpoint } from './training/checkpoint.js';
 

@@ -29,7 +29,7 @@ function document(stdout: string): Record<string, unknown> {
 }
 
 describe('usage', () => {
-  const commands = ['quickstart', 'train', 'convert', 'eval', 'predict', 'inspect', 'bench'];
+  const commands = ['quickstart', 'train', 'finetune', 'convert', 'eval', 'predict', 'inspect', 'bench'];
 
   it('lists all commands and prints the version', async () => {
     const help = await cli(['--help']);
@@ -60,7 +60,12 @@ describe('usage', () => {
     ['steps named twice', ['eval', 'x', '--data', 'mnist', '--time-steps', '2,2']],
     ['a limit that is not a number', ['eval', 'x', '--data', 'mnist', '--limit', '1e3']],
     ['a learning rate of 0', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--learning-rate', '0']],
+    ['an unknown augmentation', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--augment', 'flip,blur']],
+    ['an augmentation named twice', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--augment', 'flip,flip']],
     ['an unknown noise', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--noise', 'pink']],
+    ['fine-tuning over 9 steps', ['finetune', 'x', '--data', 'y', '--out', 'z', '--time-steps', '9']],
+    ['an unknown surrogate', ['finetune', 'x', '--data', 'y', '--out', 'z', '--surrogate', 'step']],
+    ['a loss part above 1', ['finetune', 'x', '--data', 'y', '--out', 'z', '--loss-per-step', '2']],
     ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
     ['a report that is no page', ['eval', 'x', '--data', 'mnist', '--report', 'r.pdf']],
   ])('exits with 2 for %s and says how to go on', async (_, argv) => {

@@ -106,7 +106,7 @@ describe('noisefloor as a process', () => {
 
   it('trains to the end and leaves one JSON document on stdout', async () => {
     const out = join(folder, 'short');
-    const argv = ['train', '--network', 'mnist-small', '--data', spec, '--out', out, '--epochs', '2', '--limit', '100', '--batch-size', '32', '--noise', 'adaptor', '--json'];
+    const argv = ['train', '--network', 'mnist-small', '--data', spec, '--out', out, '--epochs', '2', '--limit', '100', '--batch-size', '32', '--noise', 'adaptor', '--augment', 'standard,autoaugment', '--mixup', '0.2', '--loader-threads', '2', '--json'];
     const { code, stdout, stderr } = await start(argv);
     expect(stderr).toMatch(/^Epoch 1 of 2: .*\nEpoch 2 of 2: .*\n$/);
     expect(code).toBe(0);
@@ -116,6 +116,20 @@ describe('noisefloor as a process', () => {
     const again = await start(argv);
     expect(again.code).toBe(2);
     expect(again.stderr).toMatch(/exists already: resume it, or give another folder/);
+  });
+
+  it('fine-tunes a trained network over time', async () => {
+    const [base, out] = [join(folder, 'base'), join(folder, 'finetuned')];
+    const common = ['--data', spec, '--epochs', '1', '--limit', '100', '--batch-size', '32', '--json'];
+    expect((await start(['train', '--network', 'mnist-small', '--out', base, '--noise', 'adaptor', ...common])).code).toBe(0);
+    const { code, stdout, stderr } = await start(['finetune', base, '--out', out, '--time-steps', '2', ...common]);
+    const spiking = String.raw`spiking at T=2 \d+\.\d\d % with \d\.\d\d spikes a neuron`;
+    expect(stderr).toMatch(new RegExp(`^Before: ${spiking}\nEpoch 1 of 1: .*, ${spiking}, .*\n$`));
+    expect(code).toBe(0);
+    const result = JSON.parse(stdout) as { epochs: { spiking: { timeSteps: number } }[] };
+    expect(result).toMatchObject({ command: 'finetune', network: 'mnist-small', data: spec, directory: out });
+    expect(result.epochs.map(({ spiking: { timeSteps } }) => timeSteps)).toEqual([2]);
+    expect((await start(['convert', out, '--out', join(folder, 'finetuned.safetensors')])).code).toBe(0);
   });
 
   it('goes the whole road with quickstart --reduced', async () => {

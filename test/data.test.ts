@@ -3,12 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { augmentBatch, cutoutBatch, shiftImage } from '../src/data/augment.js';
 import { batchRanges, normalizeBatch, normalizeImages, normalizeRange } from '../src/data/batches.js';
 import type { Split } from '../src/data/dataset.js';
 import { readImages } from '../src/data/images.js';
 import { firstImages, splitValidation, stratifiedIndices, takeImages } from '../src/data/split.js';
-import { Random } from '../src/random.js';
 
 /** Pixels of image n are n * size + i, so that any mix-up of images, channels or pixels shows. */
 function countingSplit(count: number, size: number, classes = 3): Split {
@@ -51,55 +49,6 @@ describe('normalisation', () => {
   it('cuts ranges with a smaller last one', () => {
     expect([...batchRanges(7, 3)]).toEqual([[0, 3], [3, 6], [6, 7]]);
     expect(() => [...batchRanges(7, 0)]).toThrow(/batchSize/);
-  });
-});
-
-describe('augmentation', () => {
-  const image = Uint8Array.from({ length: 9 }, (_, i) => i + 1);
-
-  it('shifts and mirrors as worked out by hand', () => {
-    const out = new Uint8Array(9);
-    shiftImage(image, [1, 3, 3], 1, -1, false, out);
-    expect([...out]).toEqual([0, 4, 5, 0, 7, 8, 0, 0, 0]);
-    shiftImage(image, [1, 3, 3], 1, -1, true, out);
-    expect([...out]).toEqual([5, 4, 0, 8, 7, 0, 0, 0, 0]);
-    shiftImage(image, [1, 3, 3], 0, 0, true, out);
-    expect([...out]).toEqual([3, 2, 1, 6, 5, 4, 9, 8, 7]);
-  });
-
-  it('moves all channels of an image together', () => {
-    const out = new Uint8Array(8);
-    shiftImage(Uint8Array.from([1, 2, 3, 4, 11, 12, 13, 14]), [2, 2, 2], 0, 1, false, out);
-    expect([...out]).toEqual([2, 0, 4, 0, 12, 0, 14, 0]);
-  });
-
-  it('draws every offset, mirrors half of the time, repeats for a seed', () => {
-    const split: Split = { images: image, labels: new Uint8Array(1), count: 1 };
-    const draw = (seed: number): string[] => {
-      const random = new Random(seed);
-      const one = (): string => augmentBatch(split, [0], [1, 3, 3], { cropPadding: 1, flip: true }, random).join();
-      return Array.from({ length: 400 }, one);
-    };
-    const variants = new Set<string>();
-    for (const mirror of [false, true]) {
-      for (let top = -1; top <= 1; top++) {
-        for (let left = -1; left <= 1; left++) {
-          const out = new Uint8Array(9);
-          shiftImage(image, [1, 3, 3], top, left, mirror, out);
-          variants.add(out.join());
-        }
-      }
-    }
-    expect(variants.size).toBe(18);
-    expect(new Set(draw(1))).toEqual(variants);
-    expect(draw(1)).toEqual(draw(1));
-    expect(draw(1)).not.toEqual(draw(2));
-  });
-
-  it('without crop and flip gives the images at the indices', () => {
-    const split = countingSplit(3, 4);
-    const batch = augmentBatch(split, [2, 0], [1, 2, 2], { cropPadding: 0, flip: false }, new Random(0));
-    expect([...batch]).toEqual([8, 9, 10, 11, 0, 1, 2, 3]);
   });
 });
 
@@ -170,23 +119,6 @@ describe('pictures', () => {
       await expect(readImages([path], [2, 4, 4])).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     } finally {
       await rm(folder, { recursive: true });
-    }
-  });
-});
-
-describe('cutout', () => {
-  it('blanks one square of the mean pixel in all channels, cut off at the border', () => {
-    const shape = [2, 8, 8];
-    const pixels = new Uint8Array(40 * 128).fill(7);
-    cutoutBatch(pixels, shape, 4, [0.5, 0.25], new Random(1));
-    for (let n = 0; n < 40; n++) {
-      const [first, second] = [pixels.subarray(n * 128, n * 128 + 64), pixels.subarray(n * 128 + 64, (n + 1) * 128)];
-      const blanked = Array.from(first, (pixel) => pixel === 128);
-      const count = blanked.filter(Boolean).length;
-      expect(count).toBeGreaterThanOrEqual(4);
-      expect(count).toBeLessThanOrEqual(16);
-      expect(Array.from(second, (pixel) => pixel === 64)).toEqual(blanked);
-      expect(first.filter((pixel) => pixel === 7)).toHaveLength(64 - count);
     }
   });
 });

@@ -254,11 +254,11 @@ describe('the process', () => {
         if (i % 2) await s.dispose();
       }
       async function many(n) { for (let i = 0; i < n; i++) { await once(i); if (i % 5 === 0) { gc(); await new Promise(setImmediate); } } gc(); }
-      (async () => { await many(20); const before = process.memoryUsage.rss(); await many(100);
-        console.log((process.memoryUsage.rss() - before) / 2 ** 20); })()`], { encoding: 'utf8', timeout: 60_000 });
+      (async () => { await many(20); const before = process.memoryUsage.rss(); await many(200);
+        console.log((process.memoryUsage.rss() - before) / 2 ** 20); })()`], { encoding: 'utf8', timeout: 60_000, env: { ...process.env, MALLOC_ARENA_MAX: '1' } });
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    // One leaked session in ten would be 40 MiB and more.
-    expect(Number(stdout)).toBeLessThan(30);
+    // One leaked session in ten would be 80 MiB and more. With one arena, freed memory does not linger in those of ended threads.
+    expect(Number(stdout)).toBeLessThan(40);
   });
 });
 

@@ -23,6 +23,17 @@ export function numberFrom0(text: string): number {
   throw new InvalidArgumentError('Expected a number >= 0.');
 }
 
+/** `crop,flip`: names of a known list, each once; an unknown one is answered with the list. */
+export function nameList<Name extends string>(known: readonly Name[]): (text: string) => Name[] {
+  return (text) => {
+    const names = text.split(',').map((name) => name.trim());
+    const unknown = names.find((name) => !(known as readonly string[]).includes(name));
+    if (unknown !== undefined) throw new InvalidArgumentError(`Unknown name "${unknown}". Allowed, with commas between: ${known.join(', ')}.`);
+    if (new Set(names).size !== names.length) throw new InvalidArgumentError('Expected each name once.');
+    return names as Name[];
+  };
+}
+
 /** `1,2,4,8`: whole numbers from 1 to 64, each once. */
 export function timeStepList(text: string): number[] {
   const steps = text.split(',').map((part) => {
@@ -39,6 +50,12 @@ export function timeStepList(text: string): number[] {
 /** `0,1`: numbers of CUDA devices. */
 export function deviceList(text: string): number[] {
   return text.split(',').map(whole(0));
+}
+
+export function fractionTo1(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('Expected a number from 0 to 1.');
 }
 
 export function htmlPath(text: string): string {

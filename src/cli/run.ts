@@ -5,6 +5,7 @@ import { isas } from '../native.js';
 import { addBench } from './commands/bench.js';
 import { addConvert } from './commands/convert.js';
 import { addEval } from './commands/eval.js';
+import { addFinetune } from './commands/finetune.js';
 import { addInspect } from './commands/inspect.js';
 import { addPredict } from './commands/predict.js';
 import { addQuickstart } from './commands/quickstart.js';
@@ -49,7 +50,7 @@ function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addConvert, addEval, addPredict, addInspect, addBench]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addPredict, addInspect, addBench]) add(program, io);
   return program;
 }
 

@@ -3,6 +3,7 @@ import { NoisefloorError } from '../errors.js';
 import { readWholeFile } from '../files.js';
 import type { Dataset, Split } from './dataset.js';
 import { cifar100Classes, cifar10Classes } from './cifarClasses.js';
+import { sharedBytes } from './shared.js';
 
 const shape = [3, 32, 32] as const;
 const pixels = 3 * 32 * 32;
@@ -88,7 +89,7 @@ async function readRecords(layout: Layout, path: string): Promise<Uint8Array> {
 function splitRecords(layout: Layout, files: readonly Uint8Array[]): Split {
   const record = layout.labelBytes + pixels;
   const count = files.reduce((sum, file) => sum + file.length / record, 0);
-  const images = new Uint8Array(count * pixels);
+  const images = sharedBytes(count * pixels);
   const labels = new Uint8Array(count);
   let image = 0;
   for (const file of files) {

@@ -6,7 +6,7 @@ export interface Normalization {
   readonly std: readonly number[];
 }
 
-/** One split, whole in memory: pixels as bytes, [N, C, H, W]. */
+/** One split, whole in memory: pixels as bytes, [N, C, H, W]; in a SharedArrayBuffer they reach other threads without a copy. */
 export interface Split {
   readonly images: Uint8Array;
   /** Class index of each image. */
@@ -23,6 +23,6 @@ export interface Dataset {
   readonly normalization: Normalization;
   readonly train: Split;
   readonly test: Split;
-  /** Published augmentation for training; images mirrored where that keeps the class. */
+  /** Published augmentation for training, called `standard`; images mirrored where that keeps the class. */
   readonly augmentation: { readonly cropPadding: number; readonly flip: boolean };
 }

@@ -6,6 +6,7 @@ import { NoisefloorError } from '../errors.js';
 import { readWholeFile } from '../files.js';
 import type { Dataset, Split } from './dataset.js';
 import { mnistFacts } from './mnist.js';
+import { sharedBytes } from './shared.js';
 
 const source =
   'Get the four files of MNIST (train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, ' +
@@ -55,7 +56,9 @@ async function readSplit(folder: string, prefix: 'train' | 't10k'): Promise<Spli
   if (labels.shape[0] !== count) throw invalid(labelsPath, `${count} labels`, `${labels.shape[0]}`);
   const wrong = labels.data.findIndex((label) => label >= mnistFacts.classes.length);
   if (wrong >= 0) throw invalid(labelsPath, 'labels from 0 to 9', `${labels.data[wrong]} at image ${wrong}`);
-  return { images: images.data, labels: labels.data, count };
+  const shared = sharedBytes(images.data.length);
+  shared.set(images.data);
+  return { images: shared, labels: labels.data, count };
 }
 
 /** The names differ between mirrors: `train-images-idx3-ubyte` or `train-images.idx3-ubyte`, plain or .gz. */

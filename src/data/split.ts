@@ -1,11 +1,12 @@
 import { invalidArgument } from '../errors.js';
 import { Random } from '../random.js';
 import type { Split } from './dataset.js';
+import { sharedBytes } from './shared.js';
 
-/** The images at `indices`, copied, in that order. */
+/** The images at `indices`, copied, in that order; the bytes are shared between threads. */
 export function takeImages(split: Split, indices: ArrayLike<number>): Split {
   const size = split.count === 0 ? 0 : split.images.length / split.count;
-  const images = new Uint8Array(indices.length * size);
+  const images = sharedBytes(indices.length * size);
   const labels =
     split.labels instanceof Uint8Array ? new Uint8Array(indices.length) : new Uint16Array(indices.length);
   for (let i = 0; i < indices.length; i++) {

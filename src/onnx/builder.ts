@@ -34,7 +34,7 @@ export type Dimensions = readonly (number | string)[];
 /** Operators that give another value each time. */
 const random = new Set(['RandomNormalLike', 'RandomUniformLike']);
 
-type AttributeValue = number | string | readonly number[] | { readonly float: number } | { readonly graph: OnnxBuilder };
+export type AttributeValue = number | string | readonly number[] | { readonly float: number } | { readonly graph: OnnxBuilder };
 
 /**
  * Writes an ONNX model, or the body of a loop, node by node; every value is known by its name. A body may use the values
@@ -127,7 +127,7 @@ export class OnnxBuilder {
   graph(): GraphProto {
     return create(GraphProtoSchema, {
       name: this.name,
-      node: this.#nodes,
+      node: this.#liveNodes(),
       input: this.#inputs,
       output: this.#outputs,
       initializer: this.#initializers,
@@ -143,6 +143,21 @@ export class OnnxBuilder {
       opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: BigInt(opset) })],
     });
     return toBinary(ModelProtoSchema, model);
+  }
+
+  /** Nodes that something reads, as far as the outputs. */
+  #liveNodes(): NodeProto[] {
+    const read = new Set(this.#outputs.map(({ name }) => name));
+    const readBy = (node: NodeProto): void => {
+      for (const name of node.input) read.add(name);
+      for (const { g } of node.attribute) g?.node.forEach(readBy);
+    };
+    const live = [...this.#nodes].reverse().filter((node) => {
+      if (!node.output.some((name) => read.has(name))) return false;
+      readBy(node);
+      return true;
+    });
+    return live.reverse();
   }
 
   #constant(key: string, make: (name: string) => TensorProto): string {

@@ -1,4 +1,4 @@
-import { inputsOf, type Activation, type AvgPoolNode, type Conv2dNode, type Graph, type GraphNode } from '../graph/graph.js';
+import { inputsOf, type Activation, type ActivationNode, type AvgPoolNode, type Conv2dNode, type Graph, type GraphNode } from '../graph/graph.js';
 import { activationParameter } from '../graph/parameters.js';
 import type { OnnxBuilder } from './builder.js';
 
@@ -56,6 +56,13 @@ function emitActivation(onnx: OnnxBuilder, activation: Activation, input: string
 /** Real value of one quantisation level: theta / L (qcfs) or s (lsq). */
 export function emitStep(onnx: OnnxBuilder, activation: Activation, parameter: string): string {
   return activation.kind === 'qcfs' ? onnx.node('Div', [parameter, onnx.floats(activation.levels)]) : parameter;
+}
+
+/** Threshold of the spiking neurons that a quantised activation becomes: theta (qcfs) or s p (lsq). */
+export function emitThreshold(onnx: OnnxBuilder, node: ActivationNode): string {
+  const { activation } = node;
+  const parameter = activationParameter(node)!;
+  return activation.kind === 'lsq' ? onnx.node('Mul', [parameter, onnx.floats(activation.levels)]) : parameter;
 }
 
 /** floor(clip(u, 0, levels) + 1/2): the level of `scaled`, 0 to `levels`. */

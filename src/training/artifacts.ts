@@ -9,6 +9,7 @@ import { evalModel, trainingModel } from './models.js';
 import { optimizerModel } from './optimizers.js';
 import type { TrainConfig } from './options.js';
 import type { TrainingModels } from './stepper.js';
+import { spikingEvalModel } from './temporal/step.js';
 
 /** Differentiates the graph: the ONNX models of a training run, standard operators only. */
 export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization): TrainingModels {
@@ -17,6 +18,7 @@ export function buildTrainingModels(graph: Graph, config: TrainConfig, normaliza
     optimizer: optimizerModel(parameterSpecs(graph), config.optimizer, config),
     loop: trainingLoopModel(graph, normalization, config),
     eval: evalModel(graph),
+    ...(config.temporal ? { spikingEval: spikingEvalModel(graph, config.temporal) } : {}),
     ...(config.noise === 'nq' ? { gap: gapModel(graph, config.noiseTimeSteps) } : {}),
   };
 }
@@ -27,5 +29,6 @@ export async function writeTrainingModels(directory: string, models: TrainingMod
   await writeFileAtomic(join(directory, 'optimizer_model.onnx'), models.optimizer);
   await writeFileAtomic(join(directory, 'training_loop.onnx'), models.loop);
   await writeFileAtomic(join(directory, 'eval_model.onnx'), models.eval);
+  if (models.spikingEval) await writeFileAtomic(join(directory, 'spiking_eval_model.onnx'), models.spikingEval);
   if (models.gap) await writeFileAtomic(join(directory, 'gap_model.onnx'), models.gap);
 }

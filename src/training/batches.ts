@@ -1,7 +1,9 @@
-import { augmentBatch, cutoutBatch } from '../data/augment.js';
-import { normalizeRange } from '../data/batches.js';
+import { Augmenter, type ImageAugmentations, type ImageFacts } from '../data/augment/pipeline.js';
+import { mixup, type Mixture } from '../data/augment/mixup.js';
+import { batchRanges, normalizeRange } from '../data/batches.js';
 import type { Dataset, Split } from '../data/dataset.js';
 import { Random } from '../random.js';
+import { elementCount } from '../tensor.js';
 import { deriveSeed, seedUse } from './seeds.js';
 import type { Batch, PixelBatch } from './stepper.js';
 
@@ -18,16 +20,64 @@ export function cleanBatch(data: Dataset, split: Split, begin: number, end: numb
   return { images, labels: BigInt64Array.from(split.labels.subarray(begin, end), BigInt) };
 }
 
-export interface BatchAugmentation {
-  readonly augment: boolean;
-  /** Side of the blanked square; 0 for none. */
-  readonly cutout: number;
-  readonly random: Random;
+/** What one training batch is made of. */
+export interface BatchPlan {
+  readonly epoch: number;
+  /** Of the epoch. */
+  readonly step: number;
+  readonly indices: Uint32Array;
 }
 
-export function pixelBatch(data: Dataset, split: Split, indices: ArrayLike<number>, { augment, cutout, random }: BatchAugmentation): PixelBatch {
-  const augmentation = augment ? data.augmentation : { cropPadding: 0, flip: false };
-  const pixels = augmentBatch(split, indices, data.shape, augmentation, random);
-  if (cutout > 0) cutoutBatch(pixels, data.shape, cutout, data.normalization.mean, random);
-  return { pixels, labels: BigInt64Array.from(indices, (index) => BigInt(split.labels[index]!)) };
+export interface PlanOptions {
+  readonly seed: number;
+  readonly batchSize: number;
+  readonly epochs: number;
+}
+
+/** Every batch from a position on to the end of training, in order. */
+export function* batchPlans(count: number, { seed, batchSize, epochs }: PlanOptions, from: { epoch: number; step: number }): Generator<BatchPlan, undefined> {
+  for (let epoch = from.epoch; epoch < epochs; epoch++) {
+    const order = epochOrder(count, seed, epoch);
+    for (const [step, [begin, end]] of [...batchRanges(count, batchSize)].entries()) {
+      if (epoch > from.epoch || step >= from.step) yield { epoch, step, indices: order.slice(begin, end) };
+    }
+  }
+  return undefined;
+}
+
+export interface BatchOptions extends ImageAugmentations {
+  readonly seed: number;
+  /** Alpha of Mixup; 0 for none. */
+  readonly mixup: number;
+}
+
+/** Makes training batches; one depends on its plan and the seed only, so it matters not in which thread it is made. */
+export class BatchMaker {
+  readonly #augmenter: Augmenter;
+  readonly #size: number;
+
+  constructor(
+    facts: ImageFacts,
+    readonly split: Split,
+    readonly options: BatchOptions,
+  ) {
+    this.#augmenter = new Augmenter(facts, options);
+    this.#size = elementCount(facts.shape);
+  }
+
+  /** @param room used for the pixels where it has their length */
+  make({ epoch, step, indices }: BatchPlan, room?: Uint8Array): PixelBatch {
+    const { seed, mixup: alpha } = this.options;
+    const random = new Random(deriveSeed(seed, seedUse.augmentation, epoch, step));
+    const length = indices.length * this.#size;
+    const pixels = room?.length === length ? room : new Uint8Array(length);
+    this.#augmenter.apply(this.split, indices, random, pixels);
+    const labels = BigInt64Array.from(indices, (index) => BigInt(this.split.labels[index]!));
+    if (alpha === 0) return { pixels, labels };
+    return { pixels, labels, mixed: mixLabels(labels, mixup(pixels, indices.length, alpha, random)) };
+  }
+}
+
+function mixLabels(labels: BigInt64Array, { partners, weight }: Mixture): PixelBatch['mixed'] {
+  return { labels: BigInt64Array.from(partners, (partner) => labels[partner]!), weight };
 }

@@ -1,7 +1,8 @@
 import { inputsOf, type ActivationNode, type Graph, type GraphNode } from '../graph/graph.js';
-import { activationParameter, parameterSpecs } from '../graph/parameters.js';
+import { parameterSpecs } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
-import { emitInference, emitStep } from '../onnx/layers.js';
+import { emitInference, emitThreshold } from '../onnx/layers.js';
+import { emitIntegrateAndFire, joinSteps, repeatSteps, splitSteps } from './temporal/neurons.js';
 
 /** A value of the spiking network: the same at every step, or [T N, ...] with the steps one after the other. */
 interface TimedValue {
@@ -42,34 +43,17 @@ function emitTimed(onnx: OnnxBuilder, node: GraphNode, inputs: readonly TimedVal
   return { name: emitInference(onnx, node, names), steady };
 }
 
-function repeatSteps(onnx: OnnxBuilder, value: string, timeSteps: number): string {
-  return onnx.node('Concat', new Array<string>(timeSteps).fill(value), { axis: 0 });
-}
-
-/** Integrate-and-fire with v(0) = theta / 2 and reset by subtraction; spikes have amplitude theta. */
+/** Integrate-and-fire neurons; spikes have amplitude theta. */
 function emitNeurons(onnx: OnnxBuilder, node: ActivationNode, current: TimedValue, timeSteps: number): { spikes: string; rate: string } {
   const threshold = emitThreshold(onnx, node);
-  const currents = current.steady
-    ? new Array<string>(timeSteps).fill(current.name)
-    : onnx.nodes('Split', [current.name], timeSteps, { axis: 0, num_outputs: timeSteps });
-  let potential = onnx.node('Mul', [threshold, onnx.floats(0.5)]);
-  const spikes: string[] = [];
-  for (const now of timeSteps === 1 ? [current.name] : currents) {
-    const charged = onnx.node('Add', [now, potential]);
-    const fired = onnx.node('Cast', [onnx.node('GreaterOrEqual', [charged, threshold])], { to: 1 });
-    const amplitude = onnx.node('Mul', [fired, threshold]);
-    spikes.push(amplitude);
-    potential = onnx.node('Sub', [charged, amplitude]);
-  }
-  const sum = spikes.length === 1 ? spikes[0]! : onnx.node('Sum', spikes);
-  return { spikes: onnx.node('Concat', spikes, { axis: 0 }), rate: onnx.node('Mul', [sum, onnx.floats(1 / timeSteps)]) };
-}
-
-function emitThreshold(onnx: OnnxBuilder, node: ActivationNode): string {
-  const { activation } = node;
-  const parameter = activationParameter(node)!;
-  if (activation.kind !== 'lsq') return parameter;
-  return onnx.node('Mul', [emitStep(onnx, activation, parameter), onnx.floats(activation.levels)]);
+  const scaled = onnx.node('Div', [current.name, threshold]);
+  const { spikes } = emitIntegrateAndFire(onnx, current.steady ? new Array<string>(timeSteps).fill(scaled) : splitSteps(onnx, scaled, timeSteps));
+  const counted = spikes.map((spike) => onnx.node('Cast', [spike], { to: 1 }));
+  const count = counted.length === 1 ? counted[0]! : onnx.node('Sum', counted);
+  return {
+    spikes: onnx.node('Mul', [joinSteps(onnx, counted), threshold]),
+    rate: onnx.node('Mul', [count, onnx.node('Mul', [threshold, onnx.floats(1 / timeSteps)])]),
+  };
 }
 
 function emitGap(onnx: OnnxBuilder, name: string, gap: string): void {

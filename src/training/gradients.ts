@@ -5,6 +5,8 @@ import type { Differentiated, NodeGradients, Operand, TrainingContext } from './
 
 export interface ForwardPass {
   readonly logits: string;
+  /** The ONNX value of a node of the graph. */
+  valueOf(node: string): string;
   /** Reverse-mode differentiation from d loss / d logits. */
   backward(logitsGradient: string): Gradients;
 }
@@ -18,12 +20,16 @@ export interface Gradients {
   get(parameter: string): string | undefined;
 }
 
-/** Emits the training-mode forward pass of a whole graph. */
-export function emitForward(context: TrainingContext, graph: Graph): ForwardPass {
+/** Emits the training-mode forward pass of a whole graph, each node by `rule`. */
+export function emitForward(context: TrainingContext, graph: Graph, rule: typeof differentiate = differentiate): ForwardPass {
   const steps = new Map<string, Differentiated>();
   const operand = (name: string): Operand => (name === graph.input.name ? { value: name } : steps.get(name)!);
-  for (const node of graph.nodes) steps.set(node.name, differentiate(context, node, inputsOf(node).map(operand)));
-  return { logits: operand(graph.output).value, backward: (gradient) => emitBackward(context.onnx, graph, steps, gradient) };
+  for (const node of graph.nodes) steps.set(node.name, rule(context, node, inputsOf(node).map(operand)));
+  return {
+    logits: operand(graph.output).value,
+    valueOf: (node) => operand(node).value,
+    backward: (gradient) => emitBackward(context.onnx, graph, steps, gradient),
+  };
 }
 
 function emitBackward(onnx: OnnxBuilder, graph: Graph, steps: ReadonlyMap<string, Differentiated>, logitsGradient: string): Gradients {

@@ -6,16 +6,16 @@ import { firstImages, splitValidation } from '../data/split.js';
 import { NoisefloorError } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationThresholds } from '../graph/parameters.js';
-import { Random } from '../random.js';
-import { cleanBatch, epochOrder, pixelBatch } from './batches.js';
+import { batchPlans, cleanBatch } from './batches.js';
 import { checkpointPath, epochStart, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
+import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
-import type { EpochLog, TrainProgress } from './options.js';
+import type { EpochLog, SpikingValidation, TrainConfig, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import type { BatchResult, PixelBatch, Stepper, StepSettings, TrainingModels } from './stepper.js';
+import type { BatchResult, Stepper, StepSettings, TrainingModels } from './stepper.js';
 
 export interface LoopHooks {
   /** Asked after every step; true saves a checkpoint and ends the run with `ABORTED`. */
@@ -23,17 +23,23 @@ export interface LoopHooks {
   onProgress(event: TrainProgress): void;
 }
 
+type EpochSpeed = Pick<EpochLog, 'seconds' | 'stallSeconds'>;
+interface Parts {
+  readonly train: Split;
+  readonly validation: Split;
+}
+
 type Range = readonly [begin: number, end: number];
 
 interface EpochResult {
   readonly position: TrainPosition;
   readonly stopped: boolean;
+  /** Waiting for data. */
+  readonly stallSeconds: number;
 }
 
 /** One training run, from a starting state to its last epoch, on this thread. */
 export class TrainingLoop {
-  readonly #train: Split;
-  readonly #validation: Split;
   readonly #steps: number;
 
   private constructor(
@@ -42,12 +48,10 @@ export class TrainingLoop {
     readonly directory: string,
     readonly hooks: LoopHooks,
     readonly stepper: Stepper,
+    readonly parts: Parts,
+    readonly loader: BatchLoader,
   ) {
-    const { limit, validation, seed, batchSize } = start.config;
-    const parts = splitValidation(firstImages(data.train, limit), validation, deriveSeed(seed, seedUse.validation), 'validation');
-    this.#train = parts.train;
-    this.#validation = parts.validation;
-    this.#steps = Math.ceil(parts.train.count / batchSize);
+    this.#steps = Math.ceil(parts.train.count / start.config.batchSize);
   }
 
   static async run(
@@ -57,19 +61,29 @@ export class TrainingLoop {
     models: TrainingModels,
     runtime: TrainingRuntime,
     hooks: LoopHooks,
+    loaderThreads = 0,
   ): Promise<TrainedNetwork> {
-    const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
+    const parts = takeParts(data, start.config);
+    // Before the stepper, so that the first batches are made while the runtime plans its sessions.
+    const loader = openTrainingLoader(start, data, parts.train, loaderThreads);
     try {
-      stepper.load(start.network.parameters, start.optimizerState);
-      return await new TrainingLoop(start, data, directory, hooks, stepper).#run();
+      const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
+      try {
+        stepper.load(start.network.parameters, start.optimizerState);
+        return await new TrainingLoop(start, data, directory, hooks, stepper, parts, loader).#run();
+      } finally {
+        await stepper.release();
+      }
     } finally {
-      await stepper.release();
+      await loader.close();
     }
   }
 
   async #run(): Promise<TrainedNetwork> {
     const { epochs } = this.start.config;
     let { position } = this.start;
+    const before = position.epoch === 0 && position.step === 0 ? await this.#validateSpiking() : undefined;
+    if (before) this.hooks.onProgress({ kind: 'start', spiking: before });
     while (position.epoch < epochs) {
       const began = performance.now();
       const result = await this.#trainEpoch(position);
@@ -77,28 +91,31 @@ export class TrainingLoop {
         await this.#save(result.position);
         throw new NoisefloorError('ABORTED', `Stopped in epoch ${result.position.epoch + 1}, step ${result.position.step}; the checkpoint is saved: go on with resume.`);
       }
-      position = await this.#finishEpoch(result.position, (performance.now() - began) / 1000, position.imageCount);
+      const speed = { seconds: (performance.now() - began) / 1000, stallSeconds: result.stallSeconds };
+      position = await this.#finishEpoch(result.position, speed, position.imageCount);
     }
     return this.#network();
   }
 
   async #trainEpoch(from: TrainPosition): Promise<EpochResult> {
-    const { config } = this.start;
-    const order = epochOrder(this.#train.count, config.seed, from.epoch);
-    const ranges = [...batchRanges(order.length, config.batchSize)].slice(from.step);
+    const ranges = [...batchRanges(this.parts.train.count, this.start.config.batchSize)].slice(from.step);
     let position = from;
+    let stallSeconds = 0;
     for (const group of equalGroups(ranges, this.stepper.stepsPerCall)) {
       const first = position.step;
       const steps = group.map((_, k) => first + k);
-      const batches = group.map(([begin, end], k) => this.#batch(order.subarray(begin, end), from.epoch, steps[k]!));
+      const asked = performance.now();
+      const batches = await this.loader.take(group.length);
+      stallSeconds += (performance.now() - asked) / 1000;
       const results = await this.stepper.steps(batches, steps.map((step) => this.#settings(position, step)));
       for (const [k, result] of results.entries()) {
         position = advance(position, result, batches[k]!.labels.length);
         this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss: result.loss });
       }
-      if (this.hooks.shouldStop()) return { position, stopped: true };
+      this.loader.recycle(batches);
+      if (this.hooks.shouldStop()) return { position, stopped: true, stallSeconds };
     }
-    return { position, stopped: false };
+    return { position, stopped: false, stallSeconds };
   }
 
   #settings({ epoch, sigma }: TrainPosition, step: number): StepSettings {
@@ -107,11 +124,12 @@ export class TrainingLoop {
     return { epoch, step, globalStep: globalStep + 1, learningRate, sigma, lastCheckpoint: lastCheckpoint(this.directory, epoch) };
   }
 
-  async #finishEpoch(done: TrainPosition, seconds: number, resumedImages: number): Promise<TrainPosition> {
+  async #finishEpoch(done: TrainPosition, speed: EpochSpeed, resumedImages: number): Promise<TrainPosition> {
     const { config } = this.start;
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
-    const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.#validation, done.epoch) : undefined;
+    const spiking = await this.#validateSpiking();
+    const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.parts.validation, done.epoch) : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     const log: EpochLog = {
@@ -120,10 +138,11 @@ export class TrainingLoop {
       trainAccuracy: done.correctSum / done.imageCount,
       validationLoss: validation.loss,
       validationAccuracy: validation.accuracy,
+      ...(spiking ? { spiking } : {}),
       learningRate: learningRateAt(config, next.epoch * this.#steps, this.#steps),
       ...(config.clipNorm > 0 ? { gradientNorm: done.gradientNormSum / done.step } : {}),
-      seconds,
-      imagesPerSecond: (done.imageCount - resumedImages) / seconds,
+      ...speed,
+      imagesPerSecond: (done.imageCount - resumedImages) / speed.seconds,
       thresholds: activationThresholds(network.graph, network.parameters),
       ...(measured ? { sigma: measured.sigma, gapMean: measured.mean } : {}),
     };
@@ -135,19 +154,28 @@ export class TrainingLoop {
 
   async #validate(): Promise<{ loss: number; accuracy: number }> {
     let [loss, correct] = [0, 0];
-    const { count } = this.#validation;
+    const { count } = this.parts.validation;
     for (const [begin, end] of batchRanges(count, this.start.config.batchSize)) {
-      const result = await this.stepper.evaluate(cleanBatch(this.data, this.#validation, begin, end));
+      const result = await this.stepper.evaluate(cleanBatch(this.data, this.parts.validation, begin, end));
       loss += result.loss * (end - begin);
       correct += result.correct;
     }
     return { loss: loss / count, accuracy: correct / count };
   }
 
-  #batch(indices: Uint32Array, epoch: number, step: number): PixelBatch {
-    const { augment, cutout, seed } = this.start.config;
-    const random = new Random(deriveSeed(seed, seedUse.augmentation, epoch, step));
-    return pixelBatch(this.data, this.#train, indices, { augment, cutout, random });
+  /** Of the spiking network that is trained over time; undefined in dense training. */
+  async #validateSpiking(): Promise<SpikingValidation | undefined> {
+    const { batchSize, temporal } = this.start.config;
+    if (!temporal) return undefined;
+    let [loss, correct, spikes] = [0, 0, 0];
+    const { count } = this.parts.validation;
+    for (const [begin, end] of batchRanges(count, batchSize)) {
+      const result = await this.stepper.evaluateSpiking(cleanBatch(this.data, this.parts.validation, begin, end));
+      loss += result.loss * (end - begin);
+      correct += result.correct;
+      spikes += result.spikes * (end - begin);
+    }
+    return { timeSteps: temporal.timeSteps, loss: loss / count, accuracy: correct / count, spikesPerNeuron: spikes / count };
   }
 
   async #save(position: TrainPosition): Promise<void> {
@@ -159,6 +187,16 @@ export class TrainingLoop {
   #network(): TrainedNetwork {
     return { ...this.start.network, parameters: this.stepper.averagedParameters() };
   }
+}
+
+function takeParts(data: Dataset, { limit, validation, seed }: TrainConfig): Parts {
+  return splitValidation(firstImages(data.train, limit), validation, deriveSeed(seed, seedUse.validation), 'validation');
+}
+
+function openTrainingLoader({ config, position }: Checkpoint, data: Dataset, split: Split, threads: number): BatchLoader {
+  const { spec, shape, normalization, augmentation } = data;
+  const facts = { spec, shape, normalization, augmentation };
+  return openLoader({ facts, split, options: config }, batchPlans(split.count, config, position), threads);
 }
 
 /** Neighbouring ranges of one length, at most `size` together. */

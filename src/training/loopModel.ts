@@ -2,14 +2,24 @@ import type { Normalization } from '../data/dataset.js';
 import type { Graph } from '../graph/graph.js';
 import { parameterSpecs, type ParameterSpec } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
+import type { Precision } from '../onnx/device.js';
+import { MixedPrecisionBuilder } from '../onnx/mixedPrecision.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
+import { mixedLabels } from './loss.js';
 import { emitTrainingStep, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
 import { emitOptimizer, trainingStates, type OptimizerOptions, type StepRecipe } from './optimizers.js';
 
 export interface LoopOptions extends TrainingGraphOptions, StepRecipe {
   readonly optimizer: OptimizerOptions;
+  readonly precision: Precision;
 }
+
+/**
+ * Gradients of a map are about 1e-4 / batch size; float16 holds 6e-8 to 65504. With this factor they keep five decades
+ * above the smallest, and their sums stay two below the largest.
+ */
+const mixedLossScale = 4096;
 
 interface LoopState {
   readonly name: string;
@@ -25,8 +35,9 @@ function loopStates(graph: Graph, options: LoopOptions): LoopState[] {
 /**
  * training_loop.onnx: K whole training steps, optimiser included, in one ONNX `Loop`, whose state stays on the device.
  * Inputs: `images` uint8 [K, N, C, H, W]; `labels_of_steps` int64 [K, N]; `learning_rates`, with adamw `step_numbers` (from 1),
- * with a moving average `average_decays`, float32 [K]; each state S as `S.now`; with `nq` the scalars `<activation>.sigma`.
- * Outputs: `losses`, `corrects`, with clipping `gradient_norms` [K]; each state as `S.next`. Noise comes from the runtime's generators, which are parallel on a GPU.
+ * with a moving average `average_decays`, float32 [K]; each state S as `S.now`; with `nq` the scalars `<activation>.sigma`;
+ * with Mixup `mixed_labels_of_steps` int64 [K, N] and `mixed_weights` [K]. Outputs: `losses`, `corrects`, with clipping
+ * `gradient_norms` [K]; each state as `S.next`. Noise comes from the runtime's generators, which are parallel on a GPU.
  */
 export function trainingLoopModel(graph: Graph, normalization: Normalization, options: LoopOptions): Uint8Array<ArrayBuffer> {
   const onnx = new OnnxBuilder('training_loop');
@@ -35,6 +46,10 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
   onnx.input('labels_of_steps', 'int64', ['K', 'N']);
   onnx.input('learning_rates', 'float32', ['K']);
   if (options.optimizer.kind === 'adamw') onnx.input('step_numbers', 'float32', ['K']);
+  if (options.mixup) {
+    onnx.input('mixed_labels_of_steps', 'int64', ['K', 'N']);
+    onnx.input('mixed_weights', 'float32', ['K']);
+  }
   if (options.ema > 0) onnx.input('average_decays', 'float32', ['K']);
   if (options.noise === 'nq') for (const node of noisyActivations(graph, 'nq')) onnx.input(sigmaInput(node), 'float32', []);
   const states = loopStates(graph, options);
@@ -51,7 +66,8 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
 }
 
 function loopBody(graph: Graph, normalization: Normalization, options: LoopOptions, states: readonly LoopState[]): OnnxBuilder {
-  const body = new OnnxBuilder('step', 'step/');
+  const mixed = options.precision === 'mixed';
+  const body = mixed ? new MixedPrecisionBuilder('step', 'step/') : new OnnxBuilder('step', 'step/');
   const index = body.input('step/index', 'int64', []);
   body.input('step/go_on', 'bool', []);
   for (const { name, spec } of states) body.input(name, 'float32', spec.shape);
@@ -61,9 +77,14 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
     return value;
   };
   pick('labels_of_steps', 'labels');
+  if (options.mixup) {
+    pick('mixed_labels_of_steps', mixedLabels.labels);
+    pick('mixed_weights', mixedLabels.weight);
+  }
   body.nodeNamed('Identity', [normalize(body, pick('images'), normalization)], [graph.input.name]);
 
-  const step = emitTrainingStep(body, graph, options, generator(body, options));
+  const target = { device: 'cuda', lossScale: mixed ? mixedLossScale : 1 } as const;
+  const step = emitTrainingStep(body, graph, options, target, generator(body, options));
   const clock = { learningRate: pick('learning_rates'), step: () => pick('step_numbers'), averageDecay: () => pick('average_decays') };
   const next = new Map(parameterSpecs(graph).filter(({ role }) => role === 'buffer').map(({ name }) => [name, step.bufferOf(name)]));
   const optimized = emitOptimizer(body, parameterSpecs(graph), options.optimizer, clock, step, options);
@@ -84,7 +105,9 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
 function normalize(onnx: OnnxBuilder, bytes: string, { mean, std }: Normalization): string {
   const scale = onnx.floats(std.map((s) => 1 / (255 * s)));
   const shift = onnx.floats(mean.map((m, c) => -m / std[c]!));
-  return emitAffine(onnx, { base: onnx.node('Cast', [bytes], { to: 1 }), scale, shift }, mean.length);
+  const pixels = onnx.node('Cast', [bytes], { to: 1 });
+  const base = onnx instanceof MixedPrecisionBuilder ? onnx.halve(pixels) : pixels;
+  return emitAffine(onnx, { base, scale, shift }, mean.length);
 }
 
 function generator(onnx: OnnxBuilder, { noise }: TrainingGraphOptions): NoiseSource {

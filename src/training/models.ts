@@ -3,13 +3,16 @@ import { parameterSpecs } from '../graph/parameters.js';
 import { inferShapes } from '../graph/shapes.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import { emitGraph, emitInference } from '../onnx/layers.js';
-import { emitForward } from './gradients.js';
+import { emitForward, type ForwardPass } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
+import type { Device } from '../onnx/device.js';
 import type { NoiseKind } from './layers/rule.js';
-import { crossEntropy, emitBatchSize } from './loss.js';
+import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss, type LossOptions } from './loss.js';
+import type { TemporalConfig } from './temporal/options.js';
+import { emitTemporalStep } from './temporal/step.js';
 
 /** `input` [N, C, H, W], `labels` int64 [N], and each parameter and buffer by its name. */
-function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
+export function declareInputs(onnx: OnnxBuilder, graph: Graph): void {
   onnx.input(graph.input.name, 'float32', ['N', ...graph.input.shape]);
   onnx.input('labels', 'int64', ['N']);
   for (const { name, shape } of parameterSpecs(graph)) onnx.input(name, 'float32', shape);
@@ -22,10 +25,18 @@ export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode
 }
 
 /** What decides the training graph besides the network. */
-export interface TrainingGraphOptions {
+export interface TrainingGraphOptions extends LossOptions {
   readonly noise: NoiseKind;
   readonly activityPenalty: number;
-  readonly labelSmoothing: number;
+  /** Unrolls the spiking network over time instead of the quantised one. */
+  readonly temporal?: TemporalConfig;
+}
+
+/** Where and how a training step is computed. */
+export interface StepTarget {
+  readonly device: Device;
+  /** Default 1. A power of two. */
+  readonly lossScale?: number;
 }
 
 /** How the training graph comes by its noise; called once an activation. */
@@ -39,26 +50,48 @@ export interface TrainingStep {
 }
 
 /** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
-export function emitTrainingStep(onnx: OnnxBuilder, graph: Graph, options: TrainingGraphOptions, drawNoise: NoiseSource): TrainingStep {
+export function emitTrainingStep(
+  onnx: OnnxBuilder,
+  graph: Graph,
+  options: TrainingGraphOptions,
+  target: StepTarget,
+  drawNoise: NoiseSource,
+): TrainingStep {
+  if (options.temporal) return emitTemporalStep(onnx, graph, options, options.temporal, target);
+  const { device, lossScale = 1 } = target;
   const shapes = inferShapes(graph);
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
   const { noise, activityPenalty } = options;
-  const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, drawNoise, updateBuffer }, graph);
-  const loss = crossEntropy(onnx, forward.logits, 'labels', shapes.get(graph.output)![0]!, batchSize, options.labelSmoothing);
-  const gradients = forward.backward(loss.gradient());
+  const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, lossScale, device, drawNoise, updateBuffer }, graph);
+  const loss = trainingLoss(onnx, forward.logits, shapes.get(graph.output)![0]!, batchSize, options);
+  return differentiateStep(onnx, loss, lossScale, forward, buffers);
+}
+
+/** From the loss back to the parameters, with gradients `lossScale` times as large on the way. */
+export function differentiateStep(
+  onnx: OnnxBuilder,
+  loss: Loss,
+  lossScale: number,
+  { backward }: Pick<ForwardPass, 'backward'>,
+  buffers: ReadonlyMap<string, string>,
+): TrainingStep {
+  const scaled = (value: string, factor: number): string =>
+    lossScale === 1 ? value : onnx.node('Mul', [onnx.node('Cast', [value], { to: 1 }), onnx.floats(factor)]);
+  const gradients = backward(scaled(loss.gradient(), lossScale));
   return {
     loss: loss.value,
     correct: loss.correct,
-    gradientOf: (name) => gradients.get(name)!,
+    gradientOf: (name) => scaled(gradients.get(name)!, 1 / lossScale),
     bufferOf: (name) => buffers.get(name)!,
   };
 }
 
 /**
  * training_model.onnx. With noise also `noise` [P], samples of its law, and `noise_offsets` int64, for each noisy
- * activation where in `noise` this step's draw begins; with `nq` one scalar `<activation>.sigma` each besides.
+ * activation where in `noise` this step's draw begins; with `nq` one scalar `<activation>.sigma` each besides. With Mixup
+ * also `mixed_labels` int64 [N] and `mixed_weight`, the weight of `labels`.
  * Outputs: `loss`, `correct` (scalars), `P.grad` for each trained parameter, `B.next` for each buffer.
  */
 export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint8Array<ArrayBuffer> {
@@ -66,7 +99,11 @@ export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint
   declareInputs(onnx, graph);
   const noisy = noisyActivations(graph, options.noise);
   if (options.noise === 'nq') for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
-  const step = emitTrainingStep(onnx, graph, options, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
+  if (options.mixup) {
+    onnx.input(mixedLabels.labels, 'int64', ['N']);
+    onnx.input(mixedLabels.weight, 'float32', []);
+  }
+  const step = emitTrainingStep(onnx, graph, options, { device: 'cpu' }, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
   onnx.output(step.loss, 'loss', 'float32', []);
   onnx.output(step.correct, 'correct', 'float32', []);
   for (const { name, shape, role } of parameterSpecs(graph)) {

@@ -10,7 +10,11 @@ export const decayScopes = ['all', 'weights'] as const;
  */
 export type DecayScope = (typeof decayScopes)[number];
 
-export interface SgdOptions {
+interface SharedOptions {
+  /** Learning rate of thresholds and steps relative to that of the other parameters; 0 keeps them fixed. Default 1. */
+  readonly thresholdRate?: number;
+}
+export interface SgdOptions extends SharedOptions {
   readonly kind: 'sgd';
   /** Default 0.9. */
   readonly momentum?: number;
@@ -22,7 +26,7 @@ export interface SgdOptions {
   readonly nesterov?: boolean;
 }
 /** Loshchilov and Hutter 2019: decay apart from the gradient. */
-export interface AdamWOptions {
+export interface AdamWOptions extends SharedOptions {
   readonly kind: 'adamw';
   /** Default 0.9. */
   readonly beta1?: number;
@@ -169,7 +173,11 @@ function decays({ role }: ParameterSpec, scope: DecayScope = 'all'): boolean {
   return scope === 'all' || role === 'weight';
 }
 
-function sgd(onnx: OnnxBuilder, options: SgdOptions, { learningRate: rate }: OptimizerClock): Update {
+function rateOf(onnx: OnnxBuilder, { role }: ParameterSpec, { thresholdRate = 1 }: OptimizerOptions, { learningRate }: OptimizerClock): string {
+  return role === 'threshold' && thresholdRate !== 1 ? onnx.node('Mul', [learningRate, onnx.floats(thresholdRate)]) : learningRate;
+}
+
+function sgd(onnx: OnnxBuilder, options: SgdOptions, clock: OptimizerClock): Update {
   const { momentum = 0.9, weightDecay = 5e-4, nesterov = false, decay } = options;
   return (spec, gradient, [velocity]) => {
     const pull = onnx.node('Mul', [spec.name, onnx.floats(weightDecay)]);
@@ -177,23 +185,24 @@ function sgd(onnx: OnnxBuilder, options: SgdOptions, { learningRate: rate }: Opt
     const carried = onnx.floats(momentum);
     const next = onnx.node('Add', [onnx.node('Mul', [velocity!, carried]), decayed]);
     const direction = nesterov ? onnx.node('Add', [decayed, onnx.node('Mul', [next, carried])]) : next;
-    return { parameter: onnx.node('Sub', [spec.name, onnx.node('Mul', [direction, rate])]), states: [next] };
+    return { parameter: onnx.node('Sub', [spec.name, onnx.node('Mul', [direction, rateOf(onnx, spec, options, clock)])]), states: [next] };
   };
 }
 
-function adamW(onnx: OnnxBuilder, options: AdamWOptions, { learningRate: rate, step: stepNumber }: OptimizerClock): Update {
+function adamW(onnx: OnnxBuilder, options: AdamWOptions, clock: OptimizerClock): Update {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.01 } = options;
-  const step = stepNumber();
+  const step = clock.step();
   const [one, b1, b2] = [1, beta1, beta2].map((value) => onnx.floats(value)) as [string, string, string];
   const correction1 = onnx.node('Sub', [one, onnx.node('Pow', [b1, step])]);
   const correction2 = onnx.node('Sub', [one, onnx.node('Pow', [b2, step])]);
-  const keep = onnx.node('Sub', [one, onnx.node('Mul', [rate, onnx.floats(weightDecay)])]);
   return (spec, gradient, [moment1, moment2]) => {
+    const rate = rateOf(onnx, spec, options, clock);
     const next1 = onnx.node('Add', [onnx.node('Mul', [moment1!, b1]), onnx.node('Mul', [gradient, onnx.floats(1 - beta1)])]);
     const squared = onnx.node('Mul', [gradient, gradient]);
     const next2 = onnx.node('Add', [onnx.node('Mul', [moment2!, b2]), onnx.node('Mul', [squared, onnx.floats(1 - beta2)])]);
     const spread = onnx.node('Sqrt', [onnx.node('Div', [next2, correction2])]);
     const direction = onnx.node('Div', [onnx.node('Div', [next1, correction1]), onnx.node('Add', [spread, onnx.floats(epsilon)])]);
+    const keep = onnx.node('Sub', [one, onnx.node('Mul', [rate, onnx.floats(weightDecay)])]);
     const kept = decays(spec, options.decay) ? onnx.node('Mul', [spec.name, keep]) : spec.name;
     return { parameter: onnx.node('Sub', [kept, onnx.node('Mul', [direction, rate])]), states: [next1, next2] };
   };

@@ -1,22 +1,26 @@
+import { checkAugmentations, type AugmentationName } from '../data/augment/pipeline.js';
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, unknownName } from '../errors.js';
 import type { Activation, Graph } from '../graph/graph.js';
 import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
 import { inferShapes } from '../graph/shapes.js';
-import { devices, type Device } from '../onnx/device.js';
+import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import type { ParallelOptions } from './parallel/runtime.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
+import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
 
-export interface TrainOptions extends ParallelOptions {
+export interface TrainOptions extends ParallelOptions, TemporalOptions {
   /**
    * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
-   * and classes with the activation that the noise needs (docs/custom-networks.md).
+   * and classes with the activation that the noise needs (docs/custom-networks.md). Left out with `initialFrom`.
    */
-  readonly network: string | Graph | ((options: NetworkOptions) => Graph);
+  readonly network?: string | Graph | ((options: NetworkOptions) => Graph);
   /** Factor on the channels of a network that is built by name or by a function. Default 1. */
   readonly width?: number;
+  /** Folder of a training run to begin with: its network and its parameters. Default: fresh parameters. */
+  readonly initialFrom?: string;
   /** A SPEC such as `mnist` or `cifar10:DIR`, or an opened data set. */
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
@@ -34,7 +38,7 @@ export interface TrainOptions extends ParallelOptions {
   readonly epochs?: number;
   /** Default 128. A last, smaller batch is trained too. */
   readonly batchSize?: number;
-  /** The highest rate of the schedule. Default 0.05. */
+  /** The highest rate of the schedule. Default 0.05, with `timeSteps` 0.001. */
   readonly learningRate?: number;
   /** Default `cosine`: falls to 0 over all steps. `step`: a tenth after half and after three quarters of them. */
   readonly schedule?: ScheduleKind;
@@ -52,10 +56,17 @@ export interface TrainOptions extends ParallelOptions {
   readonly ema?: number;
   /** Largest Euclidean norm of all gradients of a step together; larger ones are scaled down to it. Default 0: any. */
   readonly clipNorm?: number;
+  /** Learning rate of thresholds and steps relative to that of the other parameters. Default 1, with `timeSteps` 0: fixed. */
+  readonly thresholdRate?: number;
   /** Part of the training split held out, stratified: a fraction or a number of images. Default 0.1. */
   readonly validation?: number;
-  /** Random crop and flip as the data set publishes them. Default true. */
-  readonly augment?: boolean;
+  /**
+   * Random changes to each image, applied in the order of `augmentationNames`. `standard` is padded crop and flip as the
+   * data set publishes them; `autoaugment` the CIFAR-10 policy. Default `['standard']`; `[]` for none.
+   */
+  readonly augment?: readonly AugmentationName[];
+  /** Alpha of Mixup (Zhang et al. 2018): batches and their labels mixed with a weight from Beta(alpha, alpha). Default 0, none. */
+  readonly mixup?: number;
   /** Side in pixels of a square blanked at a random place (Cutout, DeVries and Taylor 2017); 16 for CIFAR-10. Default 0. */
   readonly cutout?: number;
   /** Noise-induction time step of `nq`: T at which the ANN-SNN gap is measured. Default 4. */
@@ -73,16 +84,37 @@ export interface TrainOptions extends ParallelOptions {
   readonly resume?: boolean;
   /** Default `cpu`. */
   readonly device?: Device;
+  /**
+   * Default `float32`. `mixed`, on `cuda` alone: maps and their gradients in float16, parameters, sums and the optimiser in
+   * float32.
+   */
+  readonly precision?: Precision;
   /** Threads of ONNX Runtime. Default: all cores. */
   readonly threads?: number;
+  /**
+   * Threads that load and augment the batches ahead of the steps; 0 does so between the steps, on the training thread.
+   * Changes no result. Default: half of the cores, at most 8.
+   */
+  readonly loaderThreads?: number;
   /** Saves a checkpoint and rejects with `ABORTED` when it fires. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: TrainProgress) => void;
 }
 
 export type TrainProgress =
+  /** With `timeSteps`, before the first step. */
+  | { readonly kind: 'start'; readonly spiking: SpikingValidation }
   | { readonly kind: 'step'; readonly epoch: number; readonly step: number; readonly steps: number; readonly loss: number }
   | ({ readonly kind: 'epoch'; readonly epochs: number } & EpochLog);
+
+/** What the spiking network does on the validation part. */
+export interface SpikingValidation {
+  readonly timeSteps: number;
+  readonly loss: number;
+  readonly accuracy: number;
+  /** Mean number of spikes of a neuron in one inference. */
+  readonly spikesPerNeuron: number;
+}
 
 /** One line of log.jsonl. */
 export interface EpochLog {
@@ -93,11 +125,15 @@ export interface EpochLog {
   readonly validationLoss: number;
   /** Of the quantised dense network without noise. */
   readonly validationAccuracy: number;
+  /** With `timeSteps`: of the spiking network, on the same images. */
+  readonly spiking?: SpikingValidation;
   /** At the end of the epoch. */
   readonly learningRate: number;
   /** With `clipNorm`: mean over the steps of the norm of all gradients together, before clipping. */
   readonly gradientNorm?: number;
   readonly seconds: number;
+  /** Of these, waiting for the next batch. */
+  readonly stallSeconds: number;
   readonly imagesPerSecond: number;
   readonly thresholds: Readonly<Record<string, number>>;
   /** With `nq`: strength per activation used in the next epoch, and the mean of the gap, which is only logged. */
@@ -118,12 +154,15 @@ export interface TrainConfig {
   readonly ema: number;
   readonly clipNorm: number;
   readonly validation: number;
-  readonly augment: boolean;
+  readonly augment: readonly AugmentationName[];
   readonly cutout: number;
+  readonly mixup: number;
   readonly noiseTimeSteps: number;
   readonly activityPenalty: number;
+  readonly precision: Precision;
   readonly seed: number;
   readonly limit?: number;
+  readonly temporal?: TemporalConfig;
 }
 
 export function resolveConfig(options: TrainOptions): TrainConfig {
@@ -132,26 +171,35 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   checkOptimizer(optimizer);
   if (options.schedule !== undefined && !scheduleKinds.includes(options.schedule)) throw unknownName('schedule', String(options.schedule), scheduleKinds);
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
+  const { precision = 'float32' } = options;
+  if (!precisions.includes(precision)) throw unknownName('precision', String(precision), precisions);
+  if (precision === 'mixed' && options.device !== 'cuda') throw invalidArgument('precision', 'float32 on the cpu', precision);
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
+  const overTime = options.timeSteps !== undefined;
+  const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
+  const temporal = resolveTemporal(options, thresholdRate > 0);
   return {
     noise,
-    optimizer,
+    optimizer: thresholdRate === 1 ? optimizer : { ...optimizer, thresholdRate },
     validation,
     epochs: whole('epochs', options.epochs ?? 10, 1),
     batchSize: whole('batchSize', options.batchSize ?? 128, 1),
-    learningRate: positive('learningRate', options.learningRate ?? 0.05),
+    learningRate: positive('learningRate', options.learningRate ?? (overTime ? 0.001 : 0.05)),
     schedule: options.schedule ?? 'cosine',
     warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
     ema: fraction('ema', options.ema ?? 0),
     clipNorm: notNegative('clipNorm', options.clipNorm ?? 0),
-    augment: options.augment ?? true,
+    augment: checkAugmentations(options.augment ?? ['standard']),
     cutout: whole('cutout', options.cutout ?? 0, 0),
+    mixup: notNegative('mixup', options.mixup ?? 0),
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
     activityPenalty: notNegative('activityPenalty', options.activityPenalty ?? 0),
+    precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
+    ...(temporal === undefined ? {} : { temporal }),
   };
 }
 
@@ -171,7 +219,7 @@ function checkOptimizer(optimizer: OptimizerOptions): void {
 
 /** The graph to train, checked: the given one, or the network built with the quantiser that the noise needs. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  const { network, width = 1 } = options;
+  const { network = '', width = 1 } = options;
   if (typeof network === 'object') {
     if (width !== 1) throw invalidArgument('width', '1, since the network is a finished graph', width);
     inferShapes(network);

@@ -1,7 +1,8 @@
+import { Augmenter } from '../data/augment/pipeline.js';
 import { batchRanges, normalizeImages } from '../data/batches.js';
 import type { Dataset, Split } from '../data/dataset.js';
 import { Random } from '../random.js';
-import { pixelBatch } from './batches.js';
+import { elementCount } from '../tensor.js';
 import { deriveSeed, seedUse } from './seeds.js';
 import type { Stepper } from './stepper.js';
 
@@ -19,10 +20,11 @@ export interface MeasuredSigma {
 
 /**
  * Layer-wise error-compensating strategy of NQ: the strength of next epoch's noise, from the gap between the clean
- * quantised network and its spiking network on validation images with the training augmentation.
+ * quantised network and its spiking network on validation images with the training augmentation, Mixup aside.
  */
 export async function measureSigma(stepper: Stepper, data: Dataset, validation: Split, epoch: number): Promise<MeasuredSigma> {
-  const { augment, cutout, seed, batchSize } = stepper.config;
+  const { seed, batchSize } = stepper.config;
+  const augmenter = new Augmenter(data, stepper.config);
   const random = new Random(deriveSeed(seed, seedUse.gap, epoch));
   const variances: Record<string, number> = {};
   const means: Record<string, number> = {};
@@ -32,7 +34,8 @@ export async function measureSigma(stepper: Stepper, data: Dataset, validation: 
   const ranges = [...batchRanges(count, batchSize)];
   for (const [begin, end] of ranges) {
     const indices = Array.from({ length: end - begin }, (_, i) => begin + i);
-    const { pixels } = pixelBatch(data, validation, indices, { augment, cutout, random });
+    const pixels = new Uint8Array(indices.length * elementCount(data.shape));
+    augmenter.apply(validation, indices, random, pixels);
     const images = normalizeImages(pixels, data.normalization, data.shape);
     for (const [name, { mean, variance }] of Object.entries(await stepper.measureGap(images))) {
       variances[name] = (variances[name] ?? 0) + variance / ranges.length;

@@ -2,7 +2,8 @@ import { normalizeRange } from '../data/batches.js';
 import type { Dataset } from '../data/dataset.js';
 import { NoisefloorError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
-import { initialParameters, parameterSpecs } from '../graph/parameters.js';
+import type { TrainedNetwork } from '../graph/network.js';
+import { activationParameter, initialParameters, parameterSpecs } from '../graph/parameters.js';
 import { Random } from '../random.js';
 import { epochStart, readTrainingCheckpoint, type Checkpoint } from './checkpoint.js';
 import type { TrainConfig } from './options.js';
@@ -11,18 +12,21 @@ import { deriveSeed, seedUse } from './seeds.js';
 /** Images stored in the checkpoint, so that conversion can measure its own loss on real data. */
 const sampleCount = 16;
 
-export function freshStart(graph: Graph, config: TrainConfig, data: Dataset): Checkpoint {
+/** @param base a trained network with this graph, whose parameters to begin with; without it fresh ones are drawn */
+export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, base?: TrainedNetwork): Checkpoint {
   checkFits(graph, data);
+  if (base) checkSameData(base, data);
+  if (config.temporal) checkSpiking(graph);
   const count = Math.min(sampleCount, data.train.count);
   const images = normalizeRange(data.train, 0, count, data.normalization, data.shape);
   return {
     network: {
       graph,
-      parameters: initialParameters(graph, new Random(deriveSeed(config.seed, seedUse.parameters))),
+      parameters: base?.parameters ?? initialParameters(graph, new Random(deriveSeed(config.seed, seedUse.parameters))),
       classes: data.classes,
       normalization: data.normalization,
       samples: { images, count },
-      provenance: { data: data.spec, training: config },
+      provenance: { data: data.spec, training: config, ...(base ? { initialFrom: base.provenance } : {}) },
     },
     config,
     position: epochStart(0),
@@ -59,5 +63,33 @@ function refuseOtherNetwork(directory: string, saved: Graph, asked: Graph): void
 function checkFits(graph: Graph, data: Dataset): void {
   if (graph.input.shape.join() !== data.shape.join()) {
     throw new NoisefloorError('INVALID_GRAPH', `The network takes [${graph.input.shape.join(', ')}] but ${data.spec} has images [${data.shape.join(', ')}].`);
+  }
+}
+
+/** The trained parameters mean something only for the same normalisation and the same classes. */
+function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset): void {
+  if (classes.join() !== data.classes.join()) {
+    throw mismatch(`The network to begin with has ${describeClasses(classes)}, but ${data.spec} ${describeClasses(data.classes)}: give the data set it was trained on.`);
+  }
+  if (JSON.stringify(normalization) !== JSON.stringify(data.normalization)) {
+    throw mismatch(`The network to begin with was trained with another normalization than that of ${data.spec}: give the data set it was trained on.`);
+  }
+}
+
+function describeClasses(classes: readonly string[]): string {
+  return `${classes.length} classes (${classes.slice(0, 3).join(', ')}, ...)`;
+}
+
+function mismatch(message: string): NoisefloorError {
+  return new NoisefloorError('CHECKPOINT_MISMATCH', message);
+}
+
+/** Training over time needs activations that have spiking neurons. */
+function checkSpiking(graph: Graph): void {
+  const activations = graph.nodes.filter((node) => node.op === 'activation');
+  const other = activations.find((node) => activationParameter(node) === undefined);
+  const why = other ? `activation "${other.name}" is ${other.activation.kind}` : activations.length === 0 ? 'it has no activations' : undefined;
+  if (why !== undefined) {
+    throw new NoisefloorError('INVALID_GRAPH', `"${graph.name}" cannot be trained over time, since ${why}: begin with a network of qcfs or lsq activations.`);
   }
 }

@@ -9,6 +9,7 @@ import type { RuntimeOptions } from '../onnx/device.js';
 import { elementCount, type Parameters } from '../tensor.js';
 import { averageDecayAt, averageName } from './average.js';
 import { sigmaInput } from './layers/activation.js';
+import { mixedLabels } from './loss.js';
 import { noisyActivations } from './models.js';
 import { NoisePool } from './noisePool.js';
 import type { TrainConfig } from './options.js';
@@ -20,6 +21,8 @@ export interface TrainingModels {
   readonly optimizer: Uint8Array;
   readonly loop: Uint8Array;
   readonly eval: Uint8Array;
+  /** In training over time. */
+  readonly spikingEval?: Uint8Array;
   /** With noise `nq`. */
   readonly gap?: Uint8Array;
 }
@@ -28,6 +31,8 @@ export interface TrainingModels {
 export interface PixelBatch {
   readonly pixels: Uint8Array;
   readonly labels: BigInt64Array;
+  /** With Mixup: the labels of what was mixed in, and the weight of `labels`. */
+  readonly mixed?: { readonly labels: BigInt64Array; readonly weight: number };
 }
 
 export interface Batch {
@@ -42,6 +47,11 @@ export interface BatchResult {
   readonly correct: number;
   /** With clipping: norm of all gradients together, before it. */
   readonly gradientNorm?: number;
+}
+
+export interface SpikingResult extends BatchResult {
+  /** Mean spikes of a neuron in one inference. */
+  readonly spikes: number;
 }
 
 export interface StepSettings {
@@ -59,7 +69,7 @@ export type Tensors = Record<string, OrtTensor>;
 /** What a training run needs of a stepper, on one device or several. */
 export type Stepper = Pick<
   TrainingStepper,
-  'config' | 'stepsPerCall' | 'load' | 'parameters' | 'averagedParameters' | 'optimizerState' | 'steps' | 'evaluate' | 'measureGap' | 'release'
+  'config' | 'stepsPerCall' | 'load' | 'parameters' | 'averagedParameters' | 'optimizerState' | 'steps' | 'evaluate' | 'evaluateSpiking' | 'measureGap' | 'release'
 >;
 
 /**
@@ -71,6 +81,7 @@ interface Sessions {
   readonly optimizer?: InferenceSession;
   readonly loop?: InferenceSession;
   readonly eval?: InferenceSession;
+  readonly spikingEval?: InferenceSession;
   readonly gap?: InferenceSession;
 }
 
@@ -84,7 +95,7 @@ function sessionOptions({ device = 'cpu' }: RuntimeOptions): { enableMemPattern?
 
 /** Names of the models that a stepper of its own opens. */
 function sessionNames({ device }: RuntimeOptions): readonly (keyof Sessions)[] {
-  return device === 'cuda' ? ['loop', 'eval', 'gap'] : ['training', 'optimizer', 'eval', 'gap'];
+  return [...(device === 'cuda' ? (['loop'] as const) : (['training', 'optimizer'] as const)), 'eval', 'spikingEval', 'gap'];
 }
 
 /** Holds the parameters and optimiser state as tensors of ONNX Runtime, and takes training steps with them. */
@@ -133,7 +144,7 @@ export class TrainingStepper {
 
   /** Steps worth taking in one call: the more, the less the state crosses to a GPU and back. */
   get stepsPerCall(): number {
-    return this.sessions.loop ? 16 : 1;
+    return this.sessions.loop ? 48 : 1;
   }
 
   /** Takes over parameters and training state; what state is missing starts anew. */
@@ -188,10 +199,11 @@ export class TrainingStepper {
   }
 
   /** The first half of a step: loss, gradients `P.grad` and new buffers `B.next`. `TRAINING_DIVERGED` as in `steps`. */
-  async differentiate({ pixels, labels }: PixelBatch, settings: StepSettings): Promise<{ result: BatchResult; outputs: Tensors }> {
+  async differentiate({ pixels, labels, mixed }: PixelBatch, settings: StepSettings): Promise<{ result: BatchResult; outputs: Tensors }> {
     const session = this.sessions.training!;
     const images = normalizeImages(pixels, this.normalization, this.graph.input.shape);
-    const outputs = await session.run({ ...this.#batchFeeds({ images, labels }), ...this.#noiseFeeds(settings), ...this.#pick(session) });
+    const feeds = { ...this.#batchFeeds({ images, labels }), ...this.#mixedFeeds(mixed), ...this.#noiseFeeds(settings), ...this.#pick(session) };
+    const outputs = await session.run(feeds);
     const [result] = checked([readScalar(outputs.loss!)], [readScalar(outputs.correct!)], [settings]);
     return { result: result!, outputs };
   }
@@ -208,15 +220,21 @@ export class TrainingStepper {
   async #runLoop(session: InferenceSession, batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<BatchResult[]> {
     const [count, size] = [batches.length, batches[0]!.labels.length];
     const pixels = new Uint8Array(count * batches[0]!.pixels.length);
-    const labels = new BigInt64Array(count * size);
-    for (const [k, batch] of batches.entries()) {
-      pixels.set(batch.pixels, k * batch.pixels.length);
-      labels.set(batch.labels, k * size);
-    }
-    const perStep = (value: (of: StepSettings) => number): OrtTensor => new this.ort.Tensor('float32', Float32Array.from(settings, value), [count]);
+    for (const [k, batch] of batches.entries()) pixels.set(batch.pixels, k * batch.pixels.length);
+    const perStep = (value: (of: StepSettings, k: number) => number): OrtTensor => new this.ort.Tensor('float32', Float32Array.from(settings, value), [count]);
+    const labelsOf = (of: (batch: PixelBatch) => BigInt64Array): OrtTensor => {
+      const labels = new BigInt64Array(count * size);
+      for (const [k, batch] of batches.entries()) labels.set(of(batch), k * size);
+      return new this.ort.Tensor('int64', labels, [count, size]);
+    };
+    const mixed = batches[0]!.mixed && {
+      mixed_labels_of_steps: labelsOf((batch) => batch.mixed!.labels),
+      mixed_weights: perStep((_, k) => batches[k]!.mixed!.weight),
+    };
     const feeds: Tensors = {
       images: new this.ort.Tensor('uint8', pixels, [count, size, ...this.graph.input.shape]),
-      labels_of_steps: new this.ort.Tensor('int64', labels, [count, size]),
+      labels_of_steps: labelsOf(({ labels }) => labels),
+      ...mixed,
       learning_rates: perStep(({ learningRate }) => learningRate),
       ...(session.inputNames.includes('step_numbers') ? { step_numbers: perStep(({ globalStep }) => globalStep) } : {}),
       ...(this.config.ema > 0 ? { average_decays: perStep(({ globalStep }) => averageDecayAt(this.config.ema, globalStep)) } : {}),
@@ -257,6 +275,14 @@ export class TrainingStepper {
     return { loss: readScalar(results.loss!), correct: readScalar(results.correct!) };
   }
 
+  /** The same of the spiking network over time, with the mean number of spikes of a neuron in one inference. */
+  async evaluateSpiking(batch: Batch): Promise<SpikingResult> {
+    const session = this.sessions.spikingEval!;
+    const feeds = { ...this.#batchFeeds(batch), ...this.#pick(session, (name) => this.#averaged(name)) };
+    const results = await session.run(feeds, ['loss', 'correct', 'spikes']);
+    return { loss: readScalar(results.loss!), correct: readScalar(results.correct!), spikes: readScalar(results.spikes!) };
+  }
+
   /** Mean and variance of the gap between the clean quantised network and its spiking network, per activation. */
   async measureGap(images: Float32Array): Promise<Record<string, { mean: number; variance: number }>> {
     const session = this.sessions.gap!;
@@ -295,6 +321,11 @@ export class TrainingStepper {
 
   #batchFeeds({ images, labels }: Batch): Tensors {
     return { [this.graph.input.name]: this.#images(images), labels: new this.ort.Tensor('int64', labels, [labels.length]) };
+  }
+
+  #mixedFeeds(mixed: PixelBatch['mixed']): Tensors {
+    if (!mixed) return {};
+    return { [mixedLabels.labels]: new this.ort.Tensor('int64', mixed.labels, [mixed.labels.length]), [mixedLabels.weight]: this.#scalar(mixed.weight) };
   }
 
   #noiseFeeds(settings: StepSettings): Tensors {

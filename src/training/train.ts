@@ -4,7 +4,8 @@ import { openDataset } from '../data/open.js';
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError, type ErrorCode } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
-import { checkpointPath, hasCheckpoint, type Checkpoint } from './checkpoint.js';
+import { checkpointPath, hasCheckpoint, readCheckpoint, type Checkpoint } from './checkpoint.js';
+import { resolveLoaderThreads } from './loader.js';
 import { resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
 import { resolveRuntime, type TrainingRuntime } from './parallel/runtime.js';
 import { freshStart, resumedStart } from './start.js';
@@ -23,6 +24,7 @@ export interface WorkerJob {
   readonly data: Dataset;
   readonly directory: string;
   readonly runtime: TrainingRuntime;
+  readonly loaderThreads: number;
   /** Int32Array of one element; 1 asks the worker to save and stop. */
   readonly stop: SharedArrayBuffer;
 }
@@ -33,31 +35,38 @@ export type WorkerMessage =
   | { readonly kind: 'failed'; readonly code?: ErrorCode; readonly message: string; readonly stack?: string };
 
 /**
- * Trains a quantised network with noise, for conversion. Runs in a worker thread, since ONNX Runtime blocks the thread
+ * Trains a quantised network with noise, for conversion, or with `timeSteps` its spiking network. Runs in a worker thread, since ONNX Runtime blocks the thread
  * it is called on. Writes the models of the training artifacts (docs/architecture.md), `checkpoint.safetensors` (after
  * every epoch, and when the signal fires) and `log.jsonl` into `options.out`.
  *
  * Errors: `INVALID_ARGUMENT`; `MISSING_DEPENDENCY` without onnxruntime-node; `CHECKPOINT_MISMATCH` where `resume` finds
- * another network; `TRAINING_DIVERGED`; `ABORTED` once the signal fired and the checkpoint is saved.
+ * another network or `initialFrom` one for other data; `TRAINING_DIVERGED`; `ABORTED` once the signal fired and the checkpoint is saved.
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkOptions(options);
   const config = resolveConfig(options);
+  const loaderThreads = resolveLoaderThreads(options.loaderThreads);
   const runtime = resolveRuntime(options, config.batchSize);
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
-  const graph = resolveGraph(options, data);
-  const start = options.resume === true ? await resumedStart(options.out, graph, config) : freshStart(graph, config, data);
+  const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
+  const graph = base?.graph ?? resolveGraph(options, data);
+  const start = options.resume === true ? await resumedStart(options.out, graph, config) : freshStart(graph, config, data, base);
   if (options.resume !== true) await refuseExisting(options.out);
   await makeDirectory(options.out);
-  return runInWorker({ start, data, directory: options.out, runtime, stop: new SharedArrayBuffer(4) }, options);
+  return runInWorker({ start, data, directory: options.out, runtime, loaderThreads, stop: new SharedArrayBuffer(4) }, options);
 }
 
 function checkOptions(options: Partial<TrainOptions> | undefined): void {
   if (typeof options !== 'object') throw invalidArgument('options', 'object with network, data and out', options);
   if (typeof options.out !== 'string' || options.out === '') throw invalidArgument('out', 'path of a folder', options.out);
-  const { network, data } = options;
-  if (!isNameOrObject(network) && typeof network !== 'function') throw invalidArgument('network', 'name, graph or function', network);
+  const { network, data, initialFrom } = options;
   if (!isNameOrObject(data)) throw invalidArgument('data', 'name or object', data);
+  if (initialFrom === undefined) {
+    if (!isNameOrObject(network) && typeof network !== 'function') throw invalidArgument('network', 'name, graph or function', network);
+    return;
+  }
+  if (typeof initialFrom !== 'string') throw invalidArgument('initialFrom', 'path of a folder', initialFrom);
+  if (network !== undefined) throw new NoisefloorError('INVALID_ARGUMENT', 'The network comes from initialFrom: leave out network.');
 }
 
 function isNameOrObject(value: unknown): boolean {

@@ -149,6 +149,31 @@ test('label smoothing: loss and gradient of the spread targets', async () => {
   (results.gradient!.data as Float32Array).forEach((g, i) => expect(g).toBeCloseTo(Math.exp(logits[i]!) / total - targets[i]!, 5));
 });
 
+test('mixed labels: loss, hits and gradient of the weighted targets', async () => {
+  const ort = await loadRuntime();
+  const onnx = new OnnxBuilder('loss');
+  const inputs = [onnx.input('logits', 'float32', ['N', 3]), onnx.input('labels', 'int64', ['N'])] as const;
+  const mixed = { labels: onnx.input('second', 'int64', ['N']), weight: onnx.input('weight', 'float32', []) };
+  const loss = crossEntropy(onnx, ...inputs, 3, emitBatchSize(onnx, 'labels'), 0.3, mixed);
+  onnx.output(loss.value, 'loss', 'float32', []);
+  onnx.output(loss.correct, 'correct', 'float32', []);
+  onnx.output(loss.gradient(), 'gradient', 'float32', ['N', 3]);
+  const session = await openSession(onnx.build(), { threads: 1 });
+  const logits = [1, -0.5, 0.25];
+  const results = await session.run({
+    logits: new ort.Tensor('float32', Float32Array.from(logits), [1, 3]),
+    labels: new ort.Tensor('int64', BigInt64Array.of(2n), [1]),
+    second: new ort.Tensor('int64', BigInt64Array.of(0n), [1]),
+    weight: new ort.Tensor('float32', Float32Array.of(0.6), []),
+  });
+  const total = logits.reduce((sum, z) => sum + Math.exp(z), 0);
+  // 0.6 of [0.1, 0.1, 0.8] and 0.4 of [0.8, 0.1, 0.1].
+  const targets = [0.38, 0.1, 0.52];
+  expect((results.loss!.data as Float32Array)[0]).toBeCloseTo(-targets.reduce((sum, p, i) => sum + p * (logits[i]! - Math.log(total)), 0), 5);
+  expect((results.correct!.data as Float32Array)[0]).toBeCloseTo(0.4, 6);
+  (results.gradient!.data as Float32Array).forEach((g, i) => expect(g).toBeCloseTo(Math.exp(logits[i]!) / total - targets[i]!, 5));
+});
+
 test('the activity penalty adds its own gradient: that of weight * mean(level / levels), straight through', async () => {
   const graph = graphs['qcfs after batch norm']!;
   const { values, images } = setUp(graph);

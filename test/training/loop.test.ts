@@ -71,6 +71,17 @@ describe('a training run', () => {
     }
   });
 
+  test('learns with Mixup, AutoAugment and Cutout, and logs how long it waited for data', async () => {
+    await run(tinyNetwork(), configOf({ mixup: 0.2, augment: ['flip', 'autoaugment'], cutout: 2, epochs: 8 }));
+    const log = await readLog();
+    expect(log.at(-1)!.loss).toBeLessThan(log[0]!.loss);
+    expect(log.at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.6);
+    for (const { seconds, stallSeconds } of log) {
+      expect(stallSeconds).toBeGreaterThan(0);
+      expect(stallSeconds).toBeLessThan(seconds);
+    }
+  });
+
   test('learns with AdamW', async () => {
     await run(tinyNetwork(), configOf({ optimizer: { kind: 'adamw' }, learningRate: 0.01, epochs: 6 }));
     expect((await readLog()).at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.85);
@@ -112,6 +123,13 @@ describe('stopping and resuming', () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
     const wider = tinyNetwork(undefined, 5);
     await expect(resumedStart(out, wider, configOf({ epochs: 1 }))).rejects.toThrow(/first\.conv\.weight \[4, 1, 3, 3\] where first\.conv\.weight \[5, 1, 3, 3\]/);
+  });
+
+  test('other augmentations are refused', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1 }));
+    const asked = resumedStart(out, tinyNetwork(), configOf({ epochs: 1, augment: ['autoaugment', 'standard'] }));
+    await expect(asked).rejects.toThrow(/augment \["standard"\], not \["standard","autoaugment"\]/);
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, mixup: 0.2 }))).rejects.toThrow(/mixup 0, not 0.2/);
   });
 
   test('another option is refused by name', async () => {
@@ -197,6 +215,8 @@ describe('trouble', () => {
     [{ epochs: 0 }, /epochs/],
     [{ batchSize: 1.5 }, /batchSize/],
     [{ learningRate: Number.NaN }, /learningRate/],
+    [{ augment: ['blur' as never] }, /Unknown augmentation "blur"/],
+    [{ mixup: -1 }, /mixup/],
     [{ noise: 'loud' as never }, /Unknown noise "loud"\. Should be one of: none, nq, adaptor/],
     [{ optimizer: { kind: 'adam' as never } }, /one of: sgd, adamw/],
     [{ optimizer: { kind: 'sgd', decay: 'some' as never } }, /one of: all, weights/],

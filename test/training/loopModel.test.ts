@@ -16,32 +16,44 @@ const batches = rates.map((_, k): PixelBatch => ({
 }));
 const settings = rates.map((learningRate, step): StepSettings => ({ epoch: 0, step, globalStep: step + 1, learningRate, sigma: {}, lastCheckpoint: '' }));
 
+const weights = [0.3, 0.9, 0.5];
+const mixedBatches = batches.map((one, k) => {
+  const labels = BigInt64Array.from({ length: batch }, (_, i) => BigInt((i + k) % 3));
+  return { ...one, mixed: { labels, weight: weights[k]! } };
+});
+
 async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[]) {
   const graph = tinyNetwork();
-  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, ...options });
+  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options });
   const models = buildTrainingModels(graph, config, data.normalization);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
   stepper.load(initialParameters(graph, new Random(7)));
-  const results = await stepper.steps(batches, settings);
+  const results = await stepper.steps(config.mixup > 0 ? mixedBatches : batches, settings);
   const tensors: Parameters = new Map([...stepper.parameters(), ...stepper.optimizerState()]);
   await stepper.release();
   return { results, tensors };
 }
 
-test.each<[string, Partial<TrainOptions>]>([
-  ['sgd', {}],
-  ['adamw', { optimizer: { kind: 'adamw' } }],
-  ['nesterov, clipping and a moving average', { optimizer: { kind: 'sgd', nesterov: true }, clipNorm: 0.5, ema: 0.99 }],
-])('the loop takes the same steps as the separate models: %s', async (_, options) => {
-  const separate = await takeSteps(options, ['training', 'optimizer']);
+const overTime = { timeSteps: 3, initialFrom: 'a trained network' };
+
+test.each<[string, Partial<TrainOptions>, number]>([
+  ['sgd', {}, 4],
+  ['adamw', { optimizer: { kind: 'adamw' } }, 4],
+  ['nesterov, clipping and a moving average', { optimizer: { kind: 'sgd', nesterov: true }, clipNorm: 0.5, ema: 0.99 }, 4],
+  ['mixup', { mixup: 0.2 }, 4],
+  ['over time', { ...overTime, mixup: 0.2, lossPerStep: 0.3, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
+  ['mixed precision', { precision: 'mixed', activityPenalty: 0.1 }, 1],
+  ['mixed precision over time', { ...overTime, precision: 'mixed', activityPenalty: 0.1, thresholdRate: 0.5 }, 1],
+])('the loop takes the same steps as the separate models: %s', async (_, options, digits) => {
+  const separate = await takeSteps({ ...options, precision: 'float32' }, ['training', 'optimizer']);
   const looped = await takeSteps(options, ['loop']);
   const numbers = ({ loss, correct, gradientNorm = 0 }: BatchResult) => [loss, correct, gradientNorm];
   looped.results.forEach((result, k) => {
-    numbers(result).forEach((value, i) => expect(value).toBeCloseTo(numbers(separate.results[k]!)[i]!, 5));
+    numbers(result).forEach((value, i) => expect(value).toBeCloseTo(numbers(separate.results[k]!)[i]!, digits));
   });
   expect([...looped.tensors.keys()]).toEqual([...separate.tensors.keys()]);
   for (const [name, { data: values }] of separate.tensors) {
-    looped.tensors.get(name)!.data.forEach((value, i) => expect(value, name).toBeCloseTo(values[i]!, 4));
+    looped.tensors.get(name)!.data.forEach((value, i) => expect(value, name).toBeCloseTo(values[i]!, digits));
   }
 });
 

@@ -48,6 +48,15 @@ describe('sgd', () => {
     expect(b![1]).toBeCloseTo(0.25 - 0.1 * 0.4 * (1 + 0.9 + 1 + 0.9 * 1.9), 6);
   });
 
+  test('thresholds at a rate of their own, or fixed', async () => {
+    const rate = 1e-4;
+    const plain = await optimise({ kind: 'sgd', weightDecay: 0 }, 1, rate);
+    const slow = await optimise({ kind: 'sgd', weightDecay: 0, thresholdRate: 0.25 }, 1, rate);
+    expect(slow.theta![0]).toBeCloseTo(0.01 - rate * 0.25 * 5, 8);
+    expect(slow.w).toEqual(plain.w);
+    expect((await optimise({ kind: 'sgd', thresholdRate: 0 }, 3)).theta).toEqual([Math.fround(0.01)]);
+  });
+
   test('a threshold stays positive', async () => {
     expect((await optimise({ kind: 'sgd' }, 1)).theta![0]).toBeCloseTo(1e-4, 8);
   });
@@ -58,5 +67,12 @@ describe('adamw', () => {
     const { w, b } = await optimise({ kind: 'adamw', weightDecay: 0.5, decay: 'weights' }, 1, 0.01);
     expect(w![0]).toBeCloseTo(1 * (1 - 0.01 * 0.5) - 0.01, 5);
     expect(b![0]).toBeCloseTo(0.5 + 0.01, 5);
+  });
+
+  test('thresholds at a rate of their own, decay included', async () => {
+    const { w, theta } = await optimise({ kind: 'adamw', weightDecay: 0.5, thresholdRate: 0.1 }, 1, 0.01);
+    expect(w![0]).toBeCloseTo(1 * (1 - 0.01 * 0.5) - 0.01, 5);
+    expect(theta![0]).toBeCloseTo(0.01 * (1 - 0.001 * 0.5) - 0.001, 6);
+    expect((await optimise({ kind: 'adamw', thresholdRate: 0 }, 3, 0.01)).theta).toEqual([Math.fround(0.01)]);
   });
 });

@@ -37,6 +37,28 @@ describe('train', () => {
     expect((await train(options({ resume: true }))).epochs).toEqual([]);
   });
 
+  test('loader threads change nothing, neither in one go nor stopped in mid-epoch and resumed', async () => {
+    const run = (name: string, more: Partial<TrainOptions>) =>
+      train(options({ out: join(out, name), epochs: 3, noise: 'nq', augment: ['standard', 'autoaugment'], mixup: 0.3, ...more }));
+    const inline = await run('inline', { loaderThreads: 0 });
+    const threaded = await run('threaded', { loaderThreads: 2 });
+    const losses = ({ epochs }: typeof inline): number[] => epochs.map(({ loss }) => loss);
+    expect(losses(threaded)).toEqual(losses(inline));
+    expect(threaded.network.parameters).toEqual(inline.network.parameters);
+
+    const stop = new AbortController();
+    const onProgress: TrainOptions['onProgress'] = (event) => void (event.kind === 'step' && event.epoch === 2 && event.step === 2 && stop.abort());
+    await expect(run('stopped', { loaderThreads: 2, signal: stop.signal, onProgress })).rejects.toMatchObject({ code: 'ABORTED' });
+    const resumed = await run('stopped', { loaderThreads: 1, resume: true });
+    expect(losses(resumed).at(-1)).toBe(losses(inline).at(-1));
+    expect(resumed.network.parameters).toEqual(inline.network.parameters);
+  });
+
+  test('a data set that does not suit an augmentation is refused', async () => {
+    await expect(train(options({ augment: ['crop'] }))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/crop padding/) as string });
+    await expect(train(options({ loaderThreads: -1 }))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
   test('a file where the folder should be is an IO error', async () => {
     await writeFile(join(out, 'run'), '');
     await expect(train(options())).rejects.toMatchObject({ code: 'IO' });

@@ -1,7 +1,6 @@
 import { NoisefloorError } from '../../errors.js';
 import type { ActivationNode, LsqActivation, QcfsActivation } from '../../graph/graph.js';
 import { emitStep } from '../../onnx/layers.js';
-import type { OnnxBuilder } from '../../onnx/builder.js';
 import { elementCount } from '../../tensor.js';
 import { dotPerChannel, emitAffine, spread, sumPerChannel } from './affine.js';
 import { computedAfter } from './order.js';
@@ -16,7 +15,7 @@ export const activationRule: LayerRule<ActivationNode> = (context, node, [input]
   const { activation } = node;
   switch (activation.kind) {
     case 'relu':
-      return relu(context.onnx, input!.value);
+      return relu(context, input!.value);
     case 'qcfs':
       return qcfs(context, node, activation, input!);
     case 'lsq':
@@ -24,10 +23,11 @@ export const activationRule: LayerRule<ActivationNode> = (context, node, [input]
   }
 };
 
-function relu(onnx: OnnxBuilder, input: string): Differentiated {
+function relu(context: TrainingContext, input: string): Differentiated {
+  const { onnx } = context;
   return {
     value: onnx.node('Relu', [input]),
-    backward: (gradient) => ({ inputs: [gate(onnx, onnx.node('Greater', [input, onnx.floats(0)]), gradient)], parameters: {} }),
+    backward: (gradient) => ({ inputs: [gate(context, onnx.node('Greater', [input, onnx.floats(0)]), gradient)], parameters: {} }),
   };
 }
 
@@ -44,7 +44,7 @@ function qcfs(context: TrainingContext, node: ActivationNode, activation: QcfsAc
   return {
     value: context.noise === 'nq' ? addNoise(context, clean, sigmaInput(node)) : clean,
     backward: (gradient) => {
-      const passed = gate(onnx, rounded.inside, quantiser.penalised(gradient));
+      const passed = gate(context, rounded.inside, quantiser.penalised(gradient));
       const perStep = quantiser.stepGradient(gradient, passed, rounded.level);
       return { inputs: [passed], parameters: { [quantiser.parameter]: onnx.node('Div', [perStep, onnx.floats(activation.levels)]) } };
     },
@@ -70,7 +70,7 @@ function lsq(context: TrainingContext, node: ActivationNode, activation: LsqActi
   return {
     value: onnx.node('Mul', [rounded.level, quantiser.step], {}, node.name),
     backward: (gradient) => {
-      const passed = gate(onnx, rounded.inside, quantiser.penalised(gradient));
+      const passed = gate(context, rounded.inside, quantiser.penalised(gradient));
       const perStep = quantiser.stepGradient(gradient, passed, rounded.level);
       const damping = onnx.node('Sqrt', [onnx.node('Mul', [context.batchSize, onnx.floats(activation.levels)])]);
       return { inputs: [passed], parameters: { [quantiser.parameter]: onnx.node('Div', [perStep, damping]) } };
@@ -120,9 +120,9 @@ class Quantiser {
    * weight / (elements threshold) wherever the quantiser is not saturated.
    */
   penalised(gradient: string): string {
-    const { onnx, shapes, activityPenalty, batchSize } = this.context;
+    const { onnx, shapes, activityPenalty, batchSize, lossScale } = this.context;
     if (activityPenalty === 0) return gradient;
-    const perElement = activityPenalty / (elementCount(shapes.get(this.node.name)!) * this.activation.levels);
+    const perElement = (lossScale * activityPenalty) / (elementCount(shapes.get(this.node.name)!) * this.activation.levels);
     const slope = onnx.node('Div', [onnx.floats(perElement), onnx.node('Mul', [batchSize, this.step])]);
     return onnx.node('Add', [gradient, slope]);
   }
@@ -134,7 +134,7 @@ class Quantiser {
   stepGradient(gradient: string, passed: string, level: string): string {
     const { onnx, shapes } = this.context;
     const shape = shapes.get(this.node.input)!;
-    const overLevel = onnx.node('ReduceSum', [onnx.node('Mul', [gradient, level])], { keepdims: 0 });
+    const overLevel = onnx.node('ReduceSum', [dotPerChannel(onnx, gradient, level, shape)], { keepdims: 0 });
     const overBase = onnx.node('Mul', [dotPerChannel(onnx, passed, this.#z.base, shape), this.#z.scale]);
     const overShift = onnx.node('Mul', [sumPerChannel(onnx, passed, shape), this.#z.shift]);
     const overZ = onnx.node('ReduceSum', [onnx.node('Add', [overBase, overShift])], { keepdims: 0 });
@@ -142,8 +142,9 @@ class Quantiser {
   }
 }
 
-/** The gradient where `mask` holds, 0 elsewhere; Where took twice as long. */
-function gate(onnx: OnnxBuilder, mask: string, gradient: string): string {
+/** The gradient where `mask` holds, 0 elsewhere. On the CPU Where takes twice as long as a product, on CUDA two thirds. */
+function gate({ onnx, device }: TrainingContext, mask: string, gradient: string): string {
+  if (device === 'cuda') return onnx.node('Where', [mask, gradient, onnx.floats(0)], {}, 'dX');
   return onnx.node('Mul', [gradient, onnx.node('Cast', [mask], { to: 1 })], {}, 'dX');
 }
 

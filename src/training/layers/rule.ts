@@ -1,5 +1,6 @@
 import type { GraphNode, Shape } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
+import type { Device } from '../../onnx/device.js';
 
 /** What the rules of one training graph share. */
 export interface TrainingContext {
@@ -11,6 +12,10 @@ export interface TrainingContext {
   readonly noise: NoiseKind;
   /** Weight of the activity penalty; 0 without. */
   readonly activityPenalty: number;
+  /** What gradients of maps are multiplied by on their way back, so that float16 holds them; 1 in float32. */
+  readonly lossScale: number;
+  /** Which way of several equal ones is the fastest depends on what runs the graph. */
+  readonly device: Device;
   /** A fresh draw of the noise, of the shape of the value `like`; the law follows from the kind of noise. */
   readonly drawNoise: (like: string) => string;
   /** Declares that `value` is the new content of the buffer `name` after this step. */

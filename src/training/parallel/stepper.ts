@@ -6,7 +6,7 @@ import { elementCount, type Parameters } from '../../tensor.js';
 import { trainingStates } from '../optimizers.js';
 import type { TrainConfig } from '../options.js';
 import { deriveSeed, seedUse } from '../seeds.js';
-import { TrainingStepper, type Batch, type BatchResult, type PixelBatch, type Stepper, type StepSettings, type TrainingModels } from '../stepper.js';
+import { TrainingStepper, type Batch, type BatchResult, type PixelBatch, type SpikingResult, type Stepper, type StepSettings, type TrainingModels } from '../stepper.js';
 import type { Parallel, TrainingRuntime } from './runtime.js';
 import { allocateShared, sharedViews, type SharedEntry } from './sharedTensors.js';
 import { partOf, shares, type Share } from './shares.js';
@@ -58,7 +58,7 @@ export class ParallelStepper implements Stepper {
     const held = allocateShared(ownSteps ? [...parameters, ...states] : parameters);
     const needed = { training: models.training, optimizer: models.optimizer, loop: models.loop, eval: models.eval };
 
-    const lead = await TrainingStepper.create(graph, config, normalization, models, runtime, ownSteps ? ['eval', 'gap'] : ['optimizer', 'eval', 'gap']);
+    const lead = await TrainingStepper.create(graph, config, normalization, models, runtime, ownSteps ? ['eval', 'spikingEval', 'gap'] : ['optimizer', 'eval', 'spikingEval', 'gap']);
     const started = await Promise.allSettled(
       parts.map((part, rank) =>
         ReplicaThread.start({
@@ -131,6 +131,10 @@ export class ParallelStepper implements Stepper {
 
   evaluate(batch: Batch): Promise<BatchResult> {
     return this.lead.evaluate(batch);
+  }
+
+  evaluateSpiking(batch: Batch): Promise<SpikingResult> {
+    return this.lead.evaluateSpiking(batch);
   }
 
   measureGap(images: Float32Array): ReturnType<TrainingStepper['measureGap']> {

@@ -1,0 +1,37 @@
+import { Option, type Command } from 'commander';
+import { maxFineTuneSteps } from '../../training/temporal/options.js';
+import { surrogateKinds, type SurrogateKind } from '../../training/temporal/surrogate.js';
+import { Output, type Io } from '../io.js';
+import { fractionTo1, numberFrom0, whole } from '../options.js';
+import { addRecipe, recipeOf, type RecipeOptions } from '../recipe.js';
+import { describeSpiking, printNext, trainDocument, trainWithProgress } from './train.js';
+
+interface FinetuneOptions extends RecipeOptions {
+  timeSteps: number;
+  surrogate: SurrogateKind;
+  detachReset: boolean;
+  lossPerStep: number;
+  thresholdRate: number;
+}
+
+export function addFinetune(program: Command, io: Io): void {
+  const command = program
+    .command('finetune')
+    .description('Train the spiking network of a trained network, by surrogate gradients through time. Ctrl-C saves; --resume goes on.')
+    .argument('<dir>', 'folder that "train" wrote')
+    .addOption(new Option('--time-steps <t>', `time steps, 1 to ${maxFineTuneSteps}`).argParser(whole(1, maxFineTuneSteps)).default(4))
+    .addOption(new Option('--surrogate <kind>', 'derivative of the spike').choices([...surrogateKinds]).default('rectangle'))
+    .option('--no-detach-reset', 'let the gradient go back through the reset')
+    .addOption(new Option('--loss-per-step <x>', 'part of the loss that each step is held to, 0 to 1').argParser(fractionTo1).default(0))
+    .addOption(new Option('--threshold-rate <x>', 'learning rate of thresholds, relative').argParser(numberFrom0).default(0));
+  addRecipe(command, { learningRate: 0.001 }).action((directory: string, options: FinetuneOptions) => finetuneAction(directory, options, io));
+}
+
+async function finetuneAction(directory: string, options: FinetuneOptions, io: Io): Promise<void> {
+  const output = new Output(io, options.json);
+  const result = await trainWithProgress({ ...recipeOf(options), initialFrom: directory, signal: io.signal }, output);
+  const spiking = result.epochs.at(-1)?.spiking;
+  output.document(trainDocument('finetune', options.data, result));
+  if (spiking) output.print(`Fine-tuned ${result.network.graph.name}: ${describeSpiking(spiking)} on the validation part.`);
+  printNext(result, output);
+}

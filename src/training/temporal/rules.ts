@@ -1,0 +1,61 @@
+import { inputsOf, type Graph, type GraphNode, type Shape } from '../../graph/graph.js';
+import type { OnnxBuilder } from '../../onnx/builder.js';
+import { differentiate } from '../layers/index.js';
+import type { Differentiated, Operand, TrainingContext } from '../layers/rule.js';
+import { frozenBatchNormRule } from './batchNorm.js';
+import { neuronRule, repeatSteps } from './neurons.js';
+import type { TemporalConfig } from './options.js';
+
+type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand[]) => Differentiated;
+
+/**
+ * The rules of a network unrolled over T steps. Values are [T N, ...], the steps one after the other; what comes before
+ * the first neurons is the same at every step, so it stays [N, ...] and its gradient is the sum over the steps.
+ */
+export function temporalRule(graph: Graph, config: TemporalConfig): Rule {
+  const steady = new Set([graph.input.name]);
+  return (context, node, inputs) => {
+    if (node.op === 'activation') return neuronRule(context, node, inputs[0]!, steady.has(node.input), config);
+    const rule = node.op === 'batchNorm' ? frozenBatchNormRule.bind(undefined, context, node) : differentiate.bind(undefined, context, node);
+    const still = inputsOf(node).filter((name) => steady.has(name));
+    if (still.length === 0) return rule(inputs);
+    if (still.length === inputs.length) {
+      steady.add(node.name);
+      return rule(inputs);
+    }
+    return repeatSteady(context, node, inputs, steady, config.timeSteps, rule);
+  };
+}
+
+/** A node that some inputs of are steady: these are repeated for every step. */
+function repeatSteady(
+  { onnx, shapes }: TrainingContext,
+  node: GraphNode,
+  inputs: readonly Operand[],
+  steady: ReadonlySet<string>,
+  timeSteps: number,
+  rule: (inputs: readonly Operand[]) => Differentiated,
+): Differentiated {
+  const names = inputsOf(node);
+  const repeated = inputs.map((input, i) =>
+    steady.has(names[i]!) ? { value: repeatSteps(onnx, input.value, timeSteps) } : input,
+  );
+  const result = rule(repeated);
+  return {
+    value: result.value,
+    backward: (gradient, needsInput) => {
+      const back = result.backward(gradient, needsInput);
+      const summed = back.inputs.map((ofInput, i) =>
+        ofInput !== undefined && steady.has(names[i]!) ? sumSteps(onnx, ofInput, timeSteps, shapes.get(names[i]!)!) : ofInput,
+      );
+      return { ...back, inputs: summed };
+    },
+  };
+}
+
+/** [T N, ...] -> [N, ...]. */
+function sumSteps(onnx: OnnxBuilder, value: string, timeSteps: number, shape: Shape): string {
+  const apart = onnx.node('Reshape', [value, onnx.ints([timeSteps, -1])]);
+  const sum = onnx.node('ReduceSum', [apart, onnx.ints([0])], { keepdims: 0 });
+  return onnx.node('Reshape', [sum, onnx.ints([-1, ...shape])]);
+}

@@ -1,0 +1,103 @@
+import type { Graph } from '../../graph/graph.js';
+import { inferShapes } from '../../graph/shapes.js';
+import { OnnxBuilder } from '../../onnx/builder.js';
+import { elementCount } from '../../tensor.js';
+import { emitForward, type ForwardPass } from '../gradients.js';
+import { sumPerChannel } from '../layers/affine.js';
+import type { TrainingContext } from '../layers/rule.js';
+import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss } from '../loss.js';
+import { declareInputs, differentiateStep, type StepTarget, type TrainingGraphOptions, type TrainingStep } from '../models.js';
+import { repeatSteps } from './neurons.js';
+import type { TemporalConfig } from './options.js';
+import { temporalRule } from './rules.js';
+
+/** Emits forward, loss and backward of the spiking network unrolled over time; values as of `emitTrainingStep`. */
+export function emitTemporalStep(
+  onnx: OnnxBuilder,
+  graph: Graph,
+  options: TrainingGraphOptions,
+  config: TemporalConfig,
+  { device, lossScale = 1 }: StepTarget,
+): TrainingStep {
+  const buffers = new Map<string, string>();
+  const { activityPenalty } = options;
+  const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
+  const context = temporalContext(onnx, graph, { activityPenalty, lossScale, device, updateBuffer });
+  const forward = emitForward(context, graph, temporalRule(graph, config));
+  return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, buffers);
+}
+
+/**
+ * spiking_eval_model.onnx: the spiking network over T steps. Inputs as of eval_model.onnx. Outputs: `loss` and `correct`
+ * of the mean logits, `logits` [N, classes], that mean, and `spikes`: spikes of a neuron in one inference (T * d), the
+ * mean over all neurons and images.
+ */
+export function spikingEvalModel(graph: Graph, config: TemporalConfig): Uint8Array<ArrayBuffer> {
+  const onnx = new OnnxBuilder('spiking_eval');
+  declareInputs(onnx, graph);
+  const context = temporalContext(onnx, graph, {});
+  const forward = emitForward(context, graph, temporalRule(graph, config));
+  const logits = meanOverTime(onnx, forward.logits, config.timeSteps, classesOf(context, graph));
+  const loss = crossEntropy(onnx, logits, 'labels', classesOf(context, graph), context.batchSize);
+  onnx.output(loss.value, 'loss', 'float32', []);
+  onnx.output(loss.correct, 'correct', 'float32', []);
+  onnx.output(logits, 'logits', 'float32', ['N', classesOf(context, graph)]);
+  onnx.output(meanSpikes(context, graph, forward), 'spikes', 'float32', []);
+  return onnx.build();
+}
+
+/** What the rules share, and no noise. */
+export function temporalContext(onnx: OnnxBuilder, graph: Graph, settings: Partial<TrainingContext>): TrainingContext {
+  const drawNoise = (): never => {
+    throw new Error('the spiking network has no noise');
+  };
+  const defaults = { noise: 'none', activityPenalty: 0, lossScale: 1, device: 'cpu', updateBuffer: () => undefined } as const;
+  return { ...defaults, ...settings, onnx, shapes: inferShapes(graph), batchSize: emitBatchSize(onnx, 'labels'), drawNoise };
+}
+
+function classesOf({ shapes }: TrainingContext, graph: Graph): number {
+  return shapes.get(graph.output)![0]!;
+}
+
+/** [T N, classes] -> [N, classes]. */
+function meanOverTime(onnx: OnnxBuilder, logits: string, timeSteps: number, classes: number): string {
+  if (timeSteps === 1) return logits;
+  const apart = onnx.node('Reshape', [logits, onnx.ints([timeSteps, -1, classes])]);
+  return onnx.node('ReduceMean', [apart, onnx.ints([0])], { keepdims: 0 });
+}
+
+/** (1 - w) cross-entropy of the mean logits + w mean of the cross-entropies of every step; gradient [T N, classes]. */
+function lossOverTime(
+  context: TrainingContext,
+  graph: Graph,
+  { logits }: ForwardPass,
+  { timeSteps, lossPerStep }: TemporalConfig,
+  options: TrainingGraphOptions,
+): Loss {
+  const { onnx, batchSize } = context;
+  const { labelSmoothing, mixup = 0 } = options;
+  const classes = classesOf(context, graph);
+  const repeat = (value: string): string => repeatSteps(onnx, value, timeSteps);
+  const weighted = (value: string, weight: number): string => onnx.node('Mul', [value, onnx.floats(weight)]);
+  const ofMean = trainingLoss(onnx, meanOverTime(onnx, logits, timeSteps, classes), classes, batchSize, options);
+  const meanGradient = (): string => repeat(weighted(ofMean.gradient(), (1 - lossPerStep) / timeSteps));
+  if (lossPerStep === 0) return { ...ofMean, gradient: meanGradient };
+  const mixedOfSteps = mixup > 0 ? { ...mixedLabels, labels: repeat(mixedLabels.labels) } : undefined;
+  const ofSteps = crossEntropy(onnx, logits, repeat('labels'), classes, weighted(batchSize, timeSteps), labelSmoothing, mixedOfSteps);
+  return {
+    value: onnx.node('Add', [weighted(ofMean.value, 1 - lossPerStep), weighted(ofSteps.value, lossPerStep)]),
+    correct: ofMean.correct,
+    gradient: () => onnx.node('Add', [meanGradient(), weighted(ofSteps.gradient(), lossPerStep)]),
+  };
+}
+
+function meanSpikes({ onnx, shapes, batchSize }: TrainingContext, graph: Graph, forward: ForwardPass): string {
+  const nodes = graph.nodes.filter((node) => node.op === 'activation');
+  const counts = nodes.map(({ name }) => {
+    const spikes = onnx.node('Cast', [onnx.node('Greater', [forward.valueOf(name), onnx.floats(0)])], { to: 1 });
+    return onnx.node('ReduceSum', [sumPerChannel(onnx, spikes, shapes.get(name)!)], { keepdims: 0 });
+  });
+  const neurons = nodes.reduce((sum, { name }) => sum + elementCount(shapes.get(name)!), 0);
+  const all = counts.reduce((sum, count) => onnx.node('Add', [sum, count]));
+  return onnx.node('Div', [all, onnx.node('Mul', [batchSize, onnx.floats(neurons)])]);
+}

@@ -7,6 +7,7 @@ export { normalizeBatch, normalizeImages } from './data/batches.js';
 export { augmentationNames, type AugmentationName } from './data/augment/pipeline.js';
 
 export type * from './graph/graph.js';
+export { activationKinds } from './graph/graph.js';
 export type { TrainedNetwork } from './graph/network.js';
 export { GraphBuilder, type Conv2dOptions } from './graph/builder.js';
 export { inferShapes } from './graph/shapes.js';
@@ -17,11 +18,14 @@ export { train, type TrainResult } from './training/train.js';
 export { devices, type Device } from './onnx/device.js';
 export type { EpochLog, SpikingValidation, TrainConfig, TrainOptions, TrainProgress } from './training/options.js';
 export { noiseKinds, type NoiseKind } from './training/layers/rule.js';
-export { surrogateKinds, type SurrogateKind } from './training/temporal/surrogate.js';
+export type { ActivationOptions } from './training/activation.js';
+export { surrogateKinds, type SurrogateKind } from './training/layers/surrogate.js';
+export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseLaw, type NoiseVariant, type PenaltyKind } from './training/method.js';
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
-export { readCheckpoint } from './training/checkpoint.js';
+export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
+export { calibrate, calibrationMethods, type CalibrationMethod, type CalibrationOptions } from './convert/calibrate.js';
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
 export { exportOnnx } from './onnx/export.js';

@@ -5,6 +5,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportOnnx } from '../src/onnx/export.js';
 import { packageVersion } from '../src/report/machine.js';
+import { readSpikingModel } from '../src/snn/file.js';
 import { readCheckpoint } from '../src/training/checkpoint.js';
 import { cli, writeTinyCheckpoint, writeTinyMnist } from './support/cliFixture.js';
 
@@ -63,6 +64,11 @@ describe('usage', () => {
     ['an unknown augmentation', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--augment', 'flip,blur']],
     ['an augmentation named twice', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--augment', 'flip,flip']],
     ['an unknown noise', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--noise', 'pink']],
+    ['an unknown activation', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--activation', 'elu']],
+    ['a noise variant D', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--noise', 'adaptor', '--noise-variant', 'D']],
+    ['weights of 4 bits', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--weight-bits', '4']],
+    ['an option of another noise', ['train', '--network', 'mnist-small', '--data', 'mnist', '--out', 'z', '--noise', 'nq', '--noise-variant', 'A']],
+    ['a noise that the activation cannot take', ['train', '--network', 'mnist-small', '--data', 'mnist', '--out', 'z', '--noise', 'nq', '--activation', 'tcl']],
     ['fine-tuning over 9 steps', ['finetune', 'x', '--data', 'y', '--out', 'z', '--time-steps', '9']],
     ['an unknown surrogate', ['finetune', 'x', '--data', 'y', '--out', 'z', '--surrogate', 'step']],
     ['a loss part above 1', ['finetune', 'x', '--data', 'y', '--out', 'z', '--loss-per-step', '2']],
@@ -111,6 +117,30 @@ describe('convert', () => {
     const ran = await cli(['convert', join(folder, 'trained'), '--out', out, '--weights', 'int16', '--json']);
     expect(document(ran.stdout)).toMatchObject({ command: 'convert', model: out, weights: 'int16', largestTimeSteps: 64 });
     expect((await readFile(out)).length).toBeGreaterThan((await readFile(model)).length);
+  });
+});
+
+describe('convert with calibration', () => {
+  it('finds the thresholds of relu on training images, and fails without them', async () => {
+    const [trained, out] = [join(folder, 'relu'), join(folder, 'relu.safetensors')];
+    await writeTinyCheckpoint(trained, spec, { kind: 'relu' });
+    const refused = await cli(['convert', trained, '--out', out]);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('node "act": relu has no threshold. Calibrate it on images first');
+    const argv = ['convert', trained, '--out', out, '--calibration-data', spec, '--calibration', 'maximum', '--calibration-images', '20', '--json'];
+    const ran = await cli(argv);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('Calibrating tiny on 20 training images');
+    expect((await readSpikingModel(out)).provenance).toMatchObject({ calibration: { method: 'maximum', images: 20 } });
+  });
+
+  it('refuses a method without images, and a network that needs none', async () => {
+    const blind = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibration', 'mse']);
+    expect(blind).toMatchObject({ code: 2 });
+    expect(blind.stderr).toContain('Calibration needs images: give --calibration-data');
+    const other = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibration-data', spec]);
+    expect(other).toMatchObject({ code: 2 });
+    expect(other.stderr).toContain('has no relu activation: nothing to calibrate');
   });
 });
 

@@ -36,7 +36,7 @@ describe('what has no exact spiking counterpart', () => {
     [
       'relu',
       (b) => logits(b, b.activation(b.conv2d(b.input, 'conv', { outChannels: 3, kernel: 3 }), 'rectifier', { kind: 'relu' })),
-      /node "rectifier": relu has no threshold\. Train with a quantised activation, qcfs or lsq/,
+      /node "rectifier": relu has no threshold\. Calibrate it on images first: calibrate\(\), or --calibration-data/,
     ],
     [
       'convolution after convolution',

@@ -3,6 +3,7 @@ import { augmentationNames, type AugmentationName } from '../data/augment/pipeli
 import { datasetSpecs } from '../data/open.js';
 import { invalidArgument } from '../errors.js';
 import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
+import { penaltyKinds, type PenaltyKind } from '../training/method.js';
 import { decayScopes, optimizerKinds, type DecayScope, type OptimizerKind, type OptimizerOptions } from '../training/optimizers.js';
 import { scheduleKinds, type ScheduleKind } from '../training/schedule.js';
 import { deviceList, nameList, numberFrom0, positiveNumber, shared, whole } from './options.js';
@@ -25,6 +26,8 @@ export interface RecipeOptions {
   ema: number;
   clipNorm: number;
   activityPenalty: number;
+  penalty?: PenaltyKind;
+  spikeBudget?: number;
   cutout: number;
   mixup: number;
   /** false: --no-augment. */
@@ -66,7 +69,9 @@ function addOptimisation(command: Command, learningRate: number): Command {
     .addOption(new Option('--decay <scope>', 'what decays: all, or no thresholds, biases and batch norm').choices([...decayScopes]).default('all'))
     .addOption(new Option('--ema <decay>', 'keep and evaluate a moving average of the weights, such as 0.999').argParser(numberFrom0).default(0, 'none'))
     .addOption(new Option('--clip-norm <x>', 'largest norm of all gradients together').argParser(positiveNumber).default(0, 'any'))
-    .addOption(new Option('--activity-penalty <x>', 'weight of the mean firing rates in the loss: fewer spikes').argParser(numberFrom0).default(0));
+    .addOption(new Option('--activity-penalty <x>', 'weight of the activity in the loss: fewer spikes').argParser(numberFrom0).default(0))
+    .addOption(new Option('--penalty <kind>', 'measure of the activity (default: l1, the mean firing rate)').choices([...penaltyKinds]))
+    .addOption(new Option('--spike-budget <rate>', 'l1: penalise only the firing rate above it, per activation (default: 0)').argParser(numberFrom0));
 }
 
 function addAugmentation(command: Command): Command {

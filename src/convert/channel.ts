@@ -83,6 +83,15 @@ export function finestScale({ largestWeight }: ChannelSynapse, limit: number): n
   return largestWeight / limit;
 }
 
+/**
+ * The whole multiple of the grid, at least 1, for a finest scale of `ratio` grids: the nearest at which the largest weight
+ * still rounds to `limit` or less.
+ */
+export function wholeMultiple(ratio: number, limit: number): number {
+  const least = Math.ceil((ratio * limit) / (limit + 0.49));
+  return Math.max(1, least, Math.round(ratio));
+}
+
 /** Rounds a channel to integers of one unit of potential. `limit`: largest weight. */
 export function roundChannel(channel: Channel, unit: number, limit: number): IntegerChannel {
   const threshold = Math.round(channel.threshold / unit);
@@ -98,8 +107,7 @@ export function roundChannel(channel: Channel, unit: number, limit: number): Int
 function roundSynapse(synapse: ChannelSynapse, unit: number, limit: number): IntegerChannel['synapses'][number] {
   const grid = weightGrid(synapse, unit);
   if (!synapse.weights) return { multiplier: Math.max(1, Math.round(synapse.gain / grid)), weights: undefined };
-  // The tolerance keeps a ratio that is a whole number but for float64 rounding from costing a whole step of scale.
-  const multiplier = Math.max(1, Math.ceil(finestScale(synapse, limit) / grid - 1e-9));
+  const multiplier = wholeMultiple(finestScale(synapse, limit) / grid, limit);
   const scale = multiplier * grid;
   const weights = synapse.weights.map((w) => Math.max(-limit, Math.min(limit, Math.round(w / scale))));
   return { multiplier, weights };

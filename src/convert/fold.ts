@@ -1,6 +1,7 @@
 import { inputsOf, type ActivationNode, type BatchNormNode, type Graph, type GraphNode, type Shape } from '../graph/graph.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationThreshold, parameterSpecs } from '../graph/parameters.js';
+import { effectiveWeight, type WeightedNode } from '../graph/weights.js';
 import { inferShapes } from '../graph/shapes.js';
 import { inputName } from '../snn/model.js';
 import { elementCount, type Parameters } from '../tensor.js';
@@ -102,9 +103,9 @@ class Folding {
       case 'add':
         return addCurrents(this.#take(node.inputs[0]), this.#take(node.inputs[1]));
       case 'conv2d':
-        return convolveCurrent(node, this.#take(node.input), this.#parameter(node.name, 'weight'), this.#bias(node));
+        return convolveCurrent(node, this.#take(node.input), this.#weight(node), this.#bias(node));
       case 'linear':
-        return linearCurrent(node.name, this.#take(node.input), this.#parameter(node.name, 'weight'), this.#bias(node));
+        return linearCurrent(node.name, this.#take(node.input), this.#weight(node), this.#bias(node));
       case 'batchNorm':
         return this.#batchNorm(node, this.#take(node.input));
       case 'activation':
@@ -144,7 +145,7 @@ class Folding {
   #threshold(node: ActivationNode): number {
     const threshold = activationThreshold(node, this.parameters);
     if (threshold === undefined) {
-      const remedy = 'Train with a quantised activation, qcfs or lsq: its threshold is what a neuron fires at.';
+      const remedy = 'Calibrate it on images first: calibrate(), or --calibration-data of convert; or train another activation.';
       throw conversionError(node.name, 'relu has no threshold', remedy);
     }
     if (threshold > 0) return threshold;
@@ -159,6 +160,10 @@ class Folding {
     }
     const isNeuron = this.#layers.some((layer) => layer.name === output);
     return finishLayer(isNeuron ? `${output}.readout` : output, current);
+  }
+
+  #weight(node: WeightedNode): Float64Array {
+    return effectiveWeight(node, this.parameters.get(`${node.name}.weight`)!.data);
   }
 
   #bias(node: { readonly name: string; readonly bias: boolean }): Float64Array {

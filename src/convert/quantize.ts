@@ -8,6 +8,7 @@ import {
   membraneError,
   roundChannel,
   weightGrid,
+  wholeMultiple,
   withShifts,
   type Channel,
   type IntegerChannel,
@@ -24,6 +25,8 @@ export const membraneTolerance = 0.01;
 /** Units of potential a threshold has where nothing asks for more, and at most. */
 const usualThreshold = 2 ** 16;
 const largestThreshold = 2 ** 22;
+/** Multiples of the grid that are tried for a channel of several convolutions. */
+const mostMultiples = 256;
 /** Room for the rounding of weights where a bound is taken from real weights. */
 const roundingSlack = 1.05;
 
@@ -172,15 +175,23 @@ function roundNeurons(name: string, c: number, channel: Channel, limit: number, 
 
 /**
  * The units of a threshold, at most `units`, at which the finest scale of a convolution is a whole multiple of its grid:
- * so its weights use their whole range. Of several, the one that would lose most.
+ * so its weights use their whole range, and weights trained as integers stay those integers. Of several convolutions, the
+ * one that would lose most is aligned, at the multiple at which the others lose least.
  */
 function alignThreshold(channel: Channel, units: number, least: number, limit: number): number {
   const unit = channel.threshold / units;
-  const ratios = channel.synapses.map((synapse) => finestScale(synapse, limit) / weightGrid(synapse, unit));
-  const ratio = Math.min(...ratios.filter((r) => r >= 1));
+  const ratios = channel.synapses.map((synapse) => finestScale(synapse, limit) / weightGrid(synapse, unit)).filter((r) => r >= 1);
+  const ratio = Math.min(...ratios);
   if (!Number.isFinite(ratio)) return units;
-  const aligned = evenBelow((units * Math.floor(ratio)) / ratio);
-  return aligned >= least ? aligned : units;
+  const multiples = ratios.length > 1 ? mostMultiples : 1;
+  let [best, bestLoss] = [units, Infinity];
+  for (let multiple = Math.floor(ratio); multiple > Math.max(0, Math.floor(ratio) - multiples); multiple--) {
+    const aligned = evenBelow((units * multiple) / ratio);
+    if (aligned < Math.max(least, units / 2)) break;
+    const loss = Math.max(...ratios.map((r) => r * (aligned / units)).map((r) => Math.abs(wholeMultiple(r, limit) / r - 1)));
+    if (loss < bestLoss) [best, bestLoss] = [aligned, loss];
+  }
+  return best;
 }
 
 /** Even, so that theta / 2 is a whole number; 1e-9 against float64 rounding. */

@@ -1,5 +1,5 @@
 import { NoisefloorError } from '../errors.js';
-import type { Graph, GraphNode } from './graph.js';
+import { activationKinds, weightWidths, type ActivationKind, type Graph, type GraphNode } from './graph.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 type Check = readonly [expected: string, holds: (value: unknown) => boolean];
@@ -11,11 +11,23 @@ const name: Check = ['a name', (value) => typeof value === 'string' && value !==
 const pair: Check = ['two positive integers', (value) => isList(value, 2, positive[1])];
 const padding: Check = ['[top, left, bottom, right], integers from 0', (value) => isList(value, 4, (n) => Number.isSafeInteger(n) && (n as number) >= 0)];
 
+const weightBits: Check = [`one of ${weightWidths.join(', ')}, or nothing`, (value) => value === undefined || weightWidths.includes(value as never)];
+const share: Check = ['a number from 0 to 1', (value) => typeof value === 'number' && value >= 0 && value <= 1];
+
+const activationFields: Readonly<Record<ActivationKind, Readonly<Record<string, Check>>>> = {
+  relu: {},
+  qcfs: { levels: positive, initialThreshold: finite },
+  lsq: { levels: positive, initialScale: finite },
+  tcl: { initialThreshold: finite },
+  'slip-relu': { levels: positive, slope: share, initialThreshold: finite },
+  spike: { initialThreshold: finite, trainable: flag },
+};
+
 const nodeFields: Readonly<Record<GraphNode['op'], Readonly<Record<string, Check>>>> = {
-  conv2d: { input: name, outChannels: positive, kernel: pair, stride: pair, padding, groups: positive, bias: flag },
-  linear: { input: name, outFeatures: positive, bias: flag },
+  conv2d: { input: name, outChannels: positive, kernel: pair, stride: pair, padding, groups: positive, bias: flag, weightBits },
+  linear: { input: name, outFeatures: positive, bias: flag, weightBits },
   batchNorm: { input: name, epsilon: finite, momentum: finite },
-  activation: { input: name, activation: ['relu, qcfs or lsq with its settings', isActivation] },
+  activation: { input: name, activation: [`${activationKinds.join(', ')} with its settings`, isActivation] },
   add: { inputs: ['two names', (value) => isList(value, 2, name[1])] },
   avgPool: { input: name, kernel: pair, stride: pair },
   globalAvgPool: { input: name },
@@ -50,9 +62,10 @@ function checkNode(node: Fields, index: number): void {
 
 function isActivation(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  const { kind, levels, initialThreshold, initialScale } = value as Fields;
-  if (kind === 'relu') return true;
-  return positive[1](levels) && ((kind === 'qcfs' && finite[1](initialThreshold)) || (kind === 'lsq' && finite[1](initialScale)));
+  const fields = value as Fields;
+  const kind = String(fields['kind']);
+  if (!Object.hasOwn(activationFields, kind)) return false;
+  return Object.entries(activationFields[kind as ActivationKind]).every(([name, [, holds]]) => holds(fields[name]));
 }
 
 function isList(value: unknown, length: number, holds: (item: unknown) => boolean): boolean {

@@ -4,7 +4,7 @@ export type Pair = readonly [number, number];
 /** Zero padding as [top, left, bottom, right]. */
 export type Padding = readonly [number, number, number, number];
 
-/** Rectifier: max(z, 0). No spiking counterpart without calibration. */
+/** Rectifier: max(z, 0). Its spiking neurons get their threshold at conversion, from images (`calibrate`). */
 export interface ReluActivation {
   readonly kind: 'relu';
 }
@@ -30,7 +30,48 @@ export interface LsqActivation {
   /** Initial s. */
   readonly initialScale: number;
 }
-export type Activation = ReluActivation | QcfsActivation | LsqActivation;
+/**
+ * Trainable clip: clip(z, 0, theta) (TCL, Ho and Chang 2021). Parameter `<name>.threshold`, a scalar theta > 0.
+ */
+export interface TclActivation {
+  readonly kind: 'tcl';
+  /** Initial theta. */
+  readonly initialThreshold: number;
+}
+/**
+ * Weighted sum of clip and quantiser: a theta clip(z / theta, 0, 1) + (1 - a) theta clip(floor(L z / theta + 1/2) / L, 0, 1)
+ * (SlipReLU, Jiang et al., ICML 2023). Parameter `<name>.threshold`, a scalar theta > 0.
+ */
+export interface SlipReluActivation {
+  readonly kind: 'slip-relu';
+  /** L: the number of non-zero values of the quantiser. */
+  readonly levels: number;
+  /** a: weight of the clip, 0 to 1; 0 is the quantiser alone, 1 the clip alone. */
+  readonly slope: number;
+  /** Initial theta. */
+  readonly initialThreshold: number;
+}
+/**
+ * One step of an integrate-and-fire neuron: theta where theta / 2 + z >= theta, else 0. Trained with a surrogate gradient
+ * and, with noise `single-step`, a random membrane in place of theta / 2 (Jiang and Zhang 2023).
+ * `<name>.threshold`, a scalar theta > 0: a parameter, or a constant that is stored with the parameters.
+ */
+export interface SpikeActivation {
+  readonly kind: 'spike';
+  /** Initial theta, or theta itself where it is not trainable. */
+  readonly initialThreshold: number;
+  readonly trainable: boolean;
+}
+export type Activation = ReluActivation | QcfsActivation | LsqActivation | TclActivation | SlipReluActivation | SpikeActivation;
+export const activationKinds = ['qcfs', 'lsq', 'slip-relu', 'tcl', 'relu', 'spike'] as const satisfies readonly Activation['kind'][];
+export type ActivationKind = (typeof activationKinds)[number];
+
+/**
+ * Width that weights are rounded to before use: symmetric, per output channel, the largest magnitude being the largest
+ * integer. Absent: float32.
+ */
+export type WeightBits = 8;
+export const weightWidths: readonly WeightBits[] = [8];
 
 interface NodeBase {
   /** Unique in the graph; the prefix of the node's parameters. */
@@ -46,6 +87,7 @@ export interface Conv2dNode extends NodeBase {
   readonly padding: Padding;
   readonly groups: number;
   readonly bias: boolean;
+  readonly weightBits?: WeightBits;
 }
 /** Parameters `<name>.weight` [outFeatures, inFeatures] and, with bias, `<name>.bias` [outFeatures]. Input is a vector. */
 export interface LinearNode extends NodeBase {
@@ -53,6 +95,7 @@ export interface LinearNode extends NodeBase {
   readonly input: string;
   readonly outFeatures: number;
   readonly bias: boolean;
+  readonly weightBits?: WeightBits;
 }
 /**
  * Parameters `<name>.weight`, `<name>.bias` [C]; buffers `<name>.running_mean`, `<name>.running_var` [C].
@@ -112,4 +155,9 @@ export interface Graph {
 
 export function inputsOf(node: GraphNode): readonly string[] {
   return node.op === 'add' ? node.inputs : [node.input];
+}
+
+/** Non-zero output values of an activation: L or p, 1 of a spike; a clip, which has no steps, counts as one. */
+export function levelsOf(activation: Activation): number {
+  return 'levels' in activation ? activation.levels : 1;
 }

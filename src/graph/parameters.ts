@@ -19,26 +19,29 @@ export function parameterSpecs(graph: Graph): ParameterSpec[] {
   return graph.nodes.flatMap((node) => nodeParameters(node, shapes));
 }
 
-/** Name of the trainable scalar of a quantised activation: its threshold (qcfs) or its step (lsq). */
+/** Name of the scalar of an activation: its step (lsq) or its threshold; relu has none. */
 export function activationParameter(node: ActivationNode): string | undefined {
   switch (node.activation.kind) {
     case 'relu':
       return undefined;
-    case 'qcfs':
-      return `${node.name}.threshold`;
     case 'lsq':
       return `${node.name}.scale`;
+    case 'qcfs':
+    case 'tcl':
+    case 'slip-relu':
+    case 'spike':
+      return `${node.name}.threshold`;
   }
 }
 
-/** Threshold of the spiking neurons that a quantised activation becomes: theta (qcfs) or s p (lsq). */
+/** Threshold of the spiking neurons that an activation becomes: s p (lsq) or theta; undefined for relu. */
 export function activationThreshold(node: GraphNode, parameters: Parameters): number | undefined {
   if (node.op !== 'activation' || node.activation.kind === 'relu') return undefined;
   const value = parameters.get(activationParameter(node)!)!.data[0]!;
   return node.activation.kind === 'lsq' ? value * node.activation.levels : value;
 }
 
-/** Thresholds of all quantised activations, by name. */
+/** Thresholds of all activations that have one, by name. */
 export function activationThresholds(graph: Graph, parameters: Parameters): Record<string, number> {
   const thresholds: Record<string, number> = {};
   for (const node of graph.nodes) {
@@ -71,7 +74,9 @@ function nodeParameters(node: GraphNode, shapes: ReadonlyMap<string, Shape>): Pa
     }
     case 'activation': {
       const name = activationParameter(node);
-      return name === undefined ? [] : [{ name, shape: [], role: 'threshold' }];
+      const { activation } = node;
+      const role = activation.kind === 'spike' && !activation.trainable ? 'buffer' : 'threshold';
+      return name === undefined ? [] : [{ name, shape: [], role }];
     }
     case 'add':
     case 'avgPool':
@@ -108,7 +113,7 @@ function initialTensor(node: GraphNode, suffix: string, shape: Shape, done: Para
   } else if (node.op === 'batchNorm') {
     data.fill(suffix === 'weight' || suffix === 'running_var' ? 1 : 0);
   } else if (node.op === 'activation' && node.activation.kind !== 'relu') {
-    data.fill(node.activation.kind === 'qcfs' ? node.activation.initialThreshold : node.activation.initialScale);
+    data.fill(node.activation.kind === 'lsq' ? node.activation.initialScale : node.activation.initialThreshold);
   }
   return { shape, data };
 }

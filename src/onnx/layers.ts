@@ -1,5 +1,16 @@
-import { inputsOf, type Activation, type ActivationNode, type AvgPoolNode, type Conv2dNode, type Graph, type GraphNode } from '../graph/graph.js';
+import {
+  inputsOf,
+  levelsOf,
+  type Activation,
+  type ActivationNode,
+  type AvgPoolNode,
+  type Conv2dNode,
+  type Graph,
+  type GraphNode,
+  type SlipReluActivation,
+} from '../graph/graph.js';
 import { activationParameter } from '../graph/parameters.js';
+import { largestInteger, smallestScale, type WeightedNode } from '../graph/weights.js';
 import type { OnnxBuilder } from './builder.js';
 
 export function convAttributes(node: Conv2dNode): Record<string, number | readonly number[]> {
@@ -22,9 +33,9 @@ export function emitInference(onnx: OnnxBuilder, node: GraphNode, inputs: readon
   const parameter = (suffix: string): string => `${node.name}.${suffix}`;
   switch (node.op) {
     case 'conv2d':
-      return onnx.node('Conv', withBias(inputs, parameter, node.bias), convAttributes(node), node.name);
+      return onnx.node('Conv', weighted(onnx, node, inputs), convAttributes(node), node.name);
     case 'linear':
-      return onnx.node('Gemm', withBias(inputs, parameter, node.bias), { transB: 1 }, node.name);
+      return onnx.node('Gemm', weighted(onnx, node, inputs), { transB: 1 }, node.name);
     case 'batchNorm': {
       const statistics = ['weight', 'bias', 'running_mean', 'running_var'].map(parameter);
       return onnx.node('BatchNormalization', [inputs[0]!, ...statistics], { epsilon: { float: node.epsilon } }, node.name);
@@ -42,20 +53,53 @@ export function emitInference(onnx: OnnxBuilder, node: GraphNode, inputs: readon
   }
 }
 
-function withBias(inputs: readonly string[], parameter: (suffix: string) => string, bias: boolean): string[] {
-  return bias ? [inputs[0]!, parameter('weight'), parameter('bias')] : [inputs[0]!, parameter('weight')];
+function weighted(onnx: OnnxBuilder, node: WeightedNode, [input]: readonly string[]): string[] {
+  return [input!, emitWeight(onnx, node), ...(node.bias ? [`${node.name}.bias`] : [])];
+}
+
+/** The weights that a node computes with: `<node>.weight`, or with `weightBits` rounded as `effectiveWeight` says. */
+export function emitWeight(onnx: OnnxBuilder, node: WeightedNode): string {
+  const weight = `${node.name}.weight`;
+  if (node.weightBits === undefined) return weight;
+  const axes = node.op === 'conv2d' ? [1, 2, 3] : [1];
+  const largest = onnx.node('ReduceMax', [onnx.node('Abs', [weight]), onnx.ints(axes)], { keepdims: 1 });
+  const exact = onnx.node('Div', [largest, onnx.floats(largestInteger(node.weightBits))]);
+  const scale = onnx.node('Max', [exact, onnx.floats(smallestScale)]);
+  return onnx.node('Mul', [onnx.node('Round', [onnx.node('Div', [weight, scale])]), scale], {}, `${node.name}.rounded`);
 }
 
 function emitActivation(onnx: OnnxBuilder, activation: Activation, input: string, parameter: string | undefined): string {
-  if (activation.kind === 'relu') return onnx.node('Relu', [input]);
-  const step = emitStep(onnx, activation, parameter!);
-  const levels = emitQuantise(onnx, onnx.node('Div', [input, step]), activation.levels);
-  return onnx.node('Mul', [levels, step]);
+  switch (activation.kind) {
+    case 'relu':
+      return onnx.node('Relu', [input]);
+    case 'tcl':
+      return onnx.node('Clip', [input, onnx.floats(0), parameter!]);
+    case 'slip-relu':
+      return emitSlipRelu(onnx, activation, input, parameter!);
+    case 'qcfs':
+    case 'lsq':
+    case 'spike': {
+      const step = emitStep(onnx, activation, parameter!);
+      const levels = emitQuantise(onnx, onnx.node('Div', [input, step]), levelsOf(activation));
+      return onnx.node('Mul', [levels, step]);
+    }
+  }
 }
 
-/** Real value of one quantisation level: theta / L (qcfs) or s (lsq). */
+function emitSlipRelu(onnx: OnnxBuilder, activation: SlipReluActivation, input: string, parameter: string): string {
+  const { levels, slope } = activation;
+  const step = emitStep(onnx, activation, parameter);
+  const scaled = onnx.node('Div', [input, step]);
+  const clipped = onnx.node('Clip', [scaled, onnx.floats(0), onnx.floats(levels)]);
+  const rounded = emitQuantise(onnx, scaled, levels);
+  const parts = [onnx.node('Mul', [clipped, onnx.floats(slope)]), onnx.node('Mul', [rounded, onnx.floats(1 - slope)])];
+  return onnx.node('Mul', [onnx.node('Add', parts), step]);
+}
+
+/** Real value of one level: theta / L (qcfs, slip-relu), s (lsq) or theta (spike, tcl). */
 export function emitStep(onnx: OnnxBuilder, activation: Activation, parameter: string): string {
-  return activation.kind === 'qcfs' ? onnx.node('Div', [parameter, onnx.floats(activation.levels)]) : parameter;
+  const divided = activation.kind === 'qcfs' || activation.kind === 'slip-relu';
+  return divided ? onnx.node('Div', [parameter, onnx.floats(activation.levels)]) : parameter;
 }
 
 /** Threshold of the spiking neurons that a quantised activation becomes: theta (qcfs) or s p (lsq). */

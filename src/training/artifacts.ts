@@ -5,6 +5,7 @@ import type { Graph } from '../graph/graph.js';
 import { parameterSpecs } from '../graph/parameters.js';
 import { gapModel } from './gapModel.js';
 import { trainingLoopModel } from './loopModel.js';
+import { measuresSigma } from './method.js';
 import { evalModel, trainingModel } from './models.js';
 import { optimizerModel } from './optimizers.js';
 import type { TrainConfig } from './options.js';
@@ -19,7 +20,7 @@ export function buildTrainingModels(graph: Graph, config: TrainConfig, normaliza
     loop: trainingLoopModel(graph, normalization, config),
     eval: evalModel(graph),
     ...(config.temporal ? { spikingEval: spikingEvalModel(graph, config.temporal) } : {}),
-    ...(config.noise === 'nq' ? { gap: gapModel(graph, config.noiseTimeSteps) } : {}),
+    ...(measuresSigma(config) ? { gap: gapModel(graph, config.noiseTimeSteps) } : {}),
   };
 }
 

@@ -12,6 +12,7 @@ import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
+import { measuresSigma } from './method.js';
 import type { EpochLog, SpikingValidation, TrainConfig, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
@@ -129,7 +130,7 @@ export class TrainingLoop {
     const validation = await this.#validate();
     if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
     const spiking = await this.#validateSpiking();
-    const measured = config.noise === 'nq' ? await measureSigma(this.stepper, this.data, this.parts.validation, done.epoch) : undefined;
+    const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, this.parts, done.epoch) : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     const log: EpochLog = {
@@ -144,7 +145,7 @@ export class TrainingLoop {
       ...speed,
       imagesPerSecond: (done.imageCount - resumedImages) / speed.seconds,
       thresholds: activationThresholds(network.graph, network.parameters),
-      ...(measured ? { sigma: measured.sigma, gapMean: measured.mean } : {}),
+      ...(measured ? { sigma: measured.sigma, gapMean: measured.mean, sigmaSeconds: measured.seconds } : {}),
     };
     await this.#save(next);
     await appendFile(join(this.directory, 'log.jsonl'), `${JSON.stringify(log)}\n`);

@@ -7,6 +7,7 @@ import { MixedPrecisionBuilder } from '../onnx/mixedPrecision.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
 import { mixedLabels } from './loss.js';
+import { drawLaw, measuresSigma, resolveMethod } from './method.js';
 import { emitTrainingStep, noisyActivations, type NoiseSource, type TrainingGraphOptions } from './models.js';
 import { emitOptimizer, trainingStates, type OptimizerOptions, type StepRecipe } from './optimizers.js';
 
@@ -35,9 +36,10 @@ function loopStates(graph: Graph, options: LoopOptions): LoopState[] {
 /**
  * training_loop.onnx: K whole training steps, optimiser included, in one ONNX `Loop`, whose state stays on the device.
  * Inputs: `images` uint8 [K, N, C, H, W]; `labels_of_steps` int64 [K, N]; `learning_rates`, with adamw `step_numbers` (from 1),
- * with a moving average `average_decays`, float32 [K]; each state S as `S.now`; with `nq` the scalars `<activation>.sigma`;
- * with Mixup `mixed_labels_of_steps` int64 [K, N] and `mixed_weights` [K]. Outputs: `losses`, `corrects`, with clipping
- * `gradient_norms` [K]; each state as `S.next`. Noise comes from the runtime's generators, which are parallel on a GPU.
+ * with a moving average `average_decays`, float32 [K]; each state S as `S.now`; with measured `nq` the scalars
+ * `<activation>.sigma`; with a noise warm-up `noise_share`; with Mixup `mixed_labels_of_steps` int64 [K, N] and
+ * `mixed_weights` [K]. Outputs: `losses`, `corrects`, with clipping `gradient_norms` [K]; each state as `S.next`. Noise comes
+ * from the runtime's generators, which are parallel on a GPU.
  */
 export function trainingLoopModel(graph: Graph, normalization: Normalization, options: LoopOptions): Uint8Array<ArrayBuffer> {
   const onnx = new OnnxBuilder('training_loop');
@@ -51,7 +53,8 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
     onnx.input('mixed_weights', 'float32', ['K']);
   }
   if (options.ema > 0) onnx.input('average_decays', 'float32', ['K']);
-  if (options.noise === 'nq') for (const node of noisyActivations(graph, 'nq')) onnx.input(sigmaInput(node), 'float32', []);
+  if (measuresSigma(options)) for (const node of noisyActivations(graph, options.noise)) onnx.input(sigmaInput(node), 'float32', []);
+  if (warmsUp(options)) onnx.input('noise_share', 'float32', []);
   const states = loopStates(graph, options);
   for (const { name, spec } of states) onnx.input(`${name}.now`, 'float32', spec.shape);
 
@@ -110,7 +113,15 @@ function normalize(onnx: OnnxBuilder, bytes: string, { mean, std }: Normalizatio
   return emitAffine(onnx, { base, scale, shift }, mean.length);
 }
 
-function generator(onnx: OnnxBuilder, { noise }: TrainingGraphOptions): NoiseSource {
-  if (noise === 'adaptor') return (like) => onnx.node('RandomUniformLike', [like], { dtype: 1, low: { float: -0.5 }, high: { float: 0.5 } });
-  return (like) => onnx.node('RandomNormalLike', [like], { dtype: 1 });
+function generator(onnx: OnnxBuilder, options: TrainingGraphOptions): NoiseSource {
+  const { shape, scale } = drawLaw(resolveMethod(options));
+  const draw: NoiseSource =
+    shape === 'uniform'
+      ? (like) => onnx.node('RandomUniformLike', [like], { dtype: 1, low: { float: -scale }, high: { float: scale } })
+      : (like) => onnx.node('RandomNormalLike', [like], { dtype: 1, scale: { float: scale } });
+  return warmsUp(options) ? (like) => onnx.node('Mul', [draw(like), 'noise_share']) : draw;
+}
+
+function warmsUp({ noise, noiseWarmupEpochs = 0 }: TrainingGraphOptions): boolean {
+  return noise !== 'none' && noiseWarmupEpochs > 0;
 }

@@ -8,6 +8,7 @@ import { sigmaInput } from './layers/activation.js';
 import type { Device } from '../onnx/device.js';
 import type { NoiseKind } from './layers/rule.js';
 import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss, type LossOptions } from './loss.js';
+import { checkMethodFits, measuresSigma, resolveMethod, type MethodOptions } from './method.js';
 import type { TemporalConfig } from './temporal/options.js';
 import { emitTemporalStep } from './temporal/step.js';
 
@@ -25,9 +26,7 @@ export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode
 }
 
 /** What decides the training graph besides the network. */
-export interface TrainingGraphOptions extends LossOptions {
-  readonly noise: NoiseKind;
-  readonly activityPenalty: number;
+export interface TrainingGraphOptions extends MethodOptions, LossOptions {
   /** Unrolls the spiking network over time instead of the quantised one. */
   readonly temporal?: TemporalConfig;
 }
@@ -63,8 +62,9 @@ export function emitTrainingStep(
   const batchSize = emitBatchSize(onnx, 'labels');
   const buffers = new Map<string, string>();
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
-  const { noise, activityPenalty } = options;
-  const forward = emitForward({ onnx, shapes, batchSize, noise, activityPenalty, lossScale, device, drawNoise, updateBuffer }, graph);
+  const method = resolveMethod(options);
+  checkMethodFits(method, graph);
+  const forward = emitForward({ onnx, shapes, batchSize, method, lossScale, device, drawNoise, updateBuffer }, graph);
   const loss = trainingLoss(onnx, forward.logits, shapes.get(graph.output)![0]!, batchSize, options);
   return differentiateStep(onnx, loss, lossScale, forward, buffers);
 }
@@ -90,15 +90,15 @@ export function differentiateStep(
 
 /**
  * training_model.onnx. With noise also `noise` [P], samples of its law, and `noise_offsets` int64, for each noisy
- * activation where in `noise` this step's draw begins; with `nq` one scalar `<activation>.sigma` each besides. With Mixup
- * also `mixed_labels` int64 [N] and `mixed_weight`, the weight of `labels`.
+ * activation where in `noise` this step's draw begins; with measured `nq` one scalar `<activation>.sigma` each besides.
+ * With Mixup also `mixed_labels` int64 [N] and `mixed_weight`, the weight of `labels`.
  * Outputs: `loss`, `correct` (scalars), `P.grad` for each trained parameter, `B.next` for each buffer.
  */
 export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint8Array<ArrayBuffer> {
   const onnx = new OnnxBuilder('training');
   declareInputs(onnx, graph);
   const noisy = noisyActivations(graph, options.noise);
-  if (options.noise === 'nq') for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
+  if (measuresSigma(options)) for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
   if (options.mixup) {
     onnx.input(mixedLabels.labels, 'int64', ['N']);
     onnx.input(mixedLabels.weight, 'float32', []);

@@ -1,5 +1,5 @@
 import { Random } from '../random.js';
-import type { NoiseKind } from './layers/rule.js';
+import type { DrawLaw } from './method.js';
 import { deriveSeed, seedUse } from './seeds.js';
 
 /** Room beyond the largest layer, so that even its draws begin at over a million places. */
@@ -14,19 +14,20 @@ export class NoisePool {
 
   /** @param sizes elements of each noisy activation for a whole batch */
   constructor(
-    readonly kind: Exclude<NoiseKind, 'none'>,
+    readonly law: DrawLaw,
     readonly sizes: readonly number[],
     readonly seed: number,
   ) {
     this.samples = new Float32Array(Math.max(...sizes) + spare);
   }
 
-  /** Standard normal (`nq`) or uniform in [-1/2, 1/2) (`adaptor`). */
-  fill(epoch: number): void {
+  /** @param share of the law's full scale */
+  fill(epoch: number, share = 1): void {
     const random = new Random(deriveSeed(this.seed, seedUse.noise, epoch));
     const { samples } = this;
-    if (this.kind === 'nq') for (let i = 0; i < samples.length; i++) samples[i] = random.normal();
-    else for (let i = 0; i < samples.length; i++) samples[i] = random.uniform() - 0.5;
+    const scale = this.law.scale * share;
+    if (this.law.shape === 'normal') for (let i = 0; i < samples.length; i++) samples[i] = scale * random.normal();
+    else for (let i = 0; i < samples.length; i++) samples[i] = scale * (2 * random.uniform() - 1);
   }
 
   /** Where each activation's draw of this step begins. */

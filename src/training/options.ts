@@ -1,20 +1,23 @@
 import { checkAugmentations, type AugmentationName } from '../data/augment/pipeline.js';
 import type { Dataset } from '../data/dataset.js';
-import { invalidArgument, unknownName } from '../errors.js';
-import type { Activation, Graph } from '../graph/graph.js';
+import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
+import { weightWidths, type Graph, type WeightBits } from '../graph/graph.js';
 import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
 import { inferShapes } from '../graph/shapes.js';
+import { withWeightBits } from '../graph/weights.js';
 import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
-import { noiseKinds, type NoiseKind } from './layers/rule.js';
+import { resolveActivation, type ActivationOptions } from './activation.js';
+import { checkMethodFits, checkMethodOptions, resolveMethod, type Method, type MethodOptions } from './method.js';
+import type { NoiseKind } from './layers/rule.js';
 import type { ParallelOptions } from './parallel/runtime.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
 
-export interface TrainOptions extends ParallelOptions, TemporalOptions {
+export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>, TemporalOptions, ParallelOptions {
   /**
    * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
-   * and classes with the activation that the noise needs (docs/custom-networks.md). Left out with `initialFrom`.
+   * and classes with the activation that the method needs (docs/custom-networks.md). Left out with `initialFrom`.
    */
   readonly network?: string | Graph | ((options: NetworkOptions) => Graph);
   /** Factor on the channels of a network that is built by name or by a function. Default 1. */
@@ -25,15 +28,13 @@ export interface TrainOptions extends ParallelOptions, TemporalOptions {
   readonly data: string | Dataset;
   /** Folder of the training artifacts; made when missing. */
   readonly out: string;
-  /** Default `none`. `nq` trains qcfs activations, `adaptor` lsq activations. */
+  /** Default `none`. `nq` trains qcfs activations, `adaptor` lsq, `single-step` spike. */
   readonly noise?: NoiseKind;
-  /** Quantisation levels: L of qcfs, p = 2^b - 1 of lsq. Default 4 (qcfs), 3 (lsq). */
-  readonly levels?: number;
   /**
-   * Threshold before training. Default 2; QCFS and NQ take 8 for 300 epochs, which short runs do not bring down to where
-   * low T works.
+   * Rounds the weights of every convolution and linear layer to this width in training, so that conversion to int8 rounds
+   * nothing. Default: float32.
    */
-  readonly initialThreshold?: number;
+  readonly weightBits?: WeightBits;
   /** Default 10. */
   readonly epochs?: number;
   /** Default 128. A last, smaller batch is trained too. */
@@ -71,11 +72,6 @@ export interface TrainOptions extends ParallelOptions, TemporalOptions {
   readonly cutout?: number;
   /** Noise-induction time step of `nq`: T at which the ANN-SNN gap is measured. Default 4. */
   readonly noiseTimeSteps?: number;
-  /**
-   * Weight of the activity penalty, added to the loss: weight times the sum over activations of the mean of
-   * level / levels, the firing rate. Fewer spikes, faster inference; 0.05 to 0.3 for ResNet-18. Default 0.
-   */
-  readonly activityPenalty?: number;
   /** Decides initial weights, order, augmentation and noise. Default 0. */
   readonly seed?: number;
   /** Train on the first images only, of the training split. Default all. */
@@ -121,6 +117,7 @@ export interface EpochLog {
   /** From 1. */
   readonly epoch: number;
   readonly loss: number;
+  /** On the augmented images; with Mixup hits count by the weight of their label. */
   readonly trainAccuracy: number;
   readonly validationLoss: number;
   /** Of the quantised dense network without noise. */
@@ -136,14 +133,15 @@ export interface EpochLog {
   readonly stallSeconds: number;
   readonly imagesPerSecond: number;
   readonly thresholds: Readonly<Record<string, number>>;
-  /** With `nq`: strength per activation used in the next epoch, and the mean of the gap, which is only logged. */
+  /** With measured `nq`: strength per activation used in the next epoch, and the mean of the gap, which is only logged. */
   readonly sigma?: Readonly<Record<string, number>>;
   readonly gapMean?: Readonly<Record<string, number>>;
+  /** What measuring the gap took; not part of `seconds`. */
+  readonly sigmaSeconds?: number;
 }
 
 /** Everything that decides the result, resolved: plain data, stored in the checkpoint. */
-export interface TrainConfig {
-  readonly noise: NoiseKind;
+export interface TrainConfig extends Method {
   readonly epochs: number;
   readonly batchSize: number;
   readonly learningRate: number;
@@ -158,7 +156,6 @@ export interface TrainConfig {
   readonly cutout: number;
   readonly mixup: number;
   readonly noiseTimeSteps: number;
-  readonly activityPenalty: number;
   readonly precision: Precision;
   readonly seed: number;
   readonly limit?: number;
@@ -167,7 +164,7 @@ export interface TrainConfig {
 
 export function resolveConfig(options: TrainOptions): TrainConfig {
   const { noise = 'none', optimizer = { kind: 'sgd' } } = options;
-  if (!noiseKinds.includes(noise)) throw unknownName('noise', String(noise), noiseKinds);
+  checkMethodOptions({ ...options, noise });
   checkOptimizer(optimizer);
   if (options.schedule !== undefined && !scheduleKinds.includes(options.schedule)) throw unknownName('schedule', String(options.schedule), scheduleKinds);
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
@@ -180,7 +177,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
   const temporal = resolveTemporal(options, thresholdRate > 0);
   return {
-    noise,
+    ...resolveMethod({ ...options, noise }),
     optimizer: thresholdRate === 1 ? optimizer : { ...optimizer, thresholdRate },
     validation,
     epochs: whole('epochs', options.epochs ?? 10, 1),
@@ -195,7 +192,6 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     cutout: whole('cutout', options.cutout ?? 0, 0),
     mixup: notNegative('mixup', options.mixup ?? 0),
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
-    activityPenalty: notNegative('activityPenalty', options.activityPenalty ?? 0),
     precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
@@ -217,36 +213,37 @@ function checkOptimizer(optimizer: OptimizerOptions): void {
   if (nesterov && momentum === 0) throw invalidArgument('momentum with nesterov', 'number above 0', momentum);
 }
 
-/** The graph to train, checked: the given one, or the network built with the quantiser that the noise needs. */
+/** The graph to train, checked: the given one, or the network built with the activation that the options describe. */
 export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
-  const { network = '', width = 1 } = options;
+  const { noise = 'none', activityPenalty = 0, weightBits } = options;
+  if (weightBits !== undefined && !weightWidths.includes(weightBits)) throw unknownName('weightBits', String(weightBits), weightWidths.map(String));
+  const graph = givenGraph(options, data);
+  inferShapes(graph);
+  checkMethodFits({ noise, activityPenalty }, graph);
+  return weightBits === undefined ? graph : withWeightBits(graph, weightBits);
+}
+
+function givenGraph(options: TrainOptions, data: Dataset): Graph {
+  const { network = '', width = 1, noise = 'none' } = options;
   if (typeof network === 'object') {
     if (width !== 1) throw invalidArgument('width', '1, since the network is a finished graph', width);
-    inferShapes(network);
+    refuseActivationOptions(options);
     return network;
   }
   const wanted: NetworkOptions = {
     inputShape: data.shape,
     classes: data.classes.length,
-    activation: trainedActivation(options),
+    activation: resolveActivation({ ...options, noise }),
     width: positive('width', width),
   };
-  if (typeof network === 'string') return buildNetwork(network, wanted);
-  const graph = network(wanted);
-  inferShapes(graph);
-  return graph;
+  return typeof network === 'string' ? buildNetwork(network, wanted) : network(wanted);
 }
 
-function trainedActivation({ noise = 'none', levels, initialThreshold }: TrainOptions): Activation {
-  if (noise !== 'adaptor') {
-    return {
-      kind: 'qcfs',
-      levels: whole('levels', levels ?? 4, 1),
-      initialThreshold: positive('initialThreshold', initialThreshold ?? 2),
-    };
+function refuseActivationOptions(options: ActivationOptions): void {
+  for (const name of ['activation', 'levels', 'initialThreshold', 'slope', 'fixedThreshold'] as const) {
+    if (options[name] === undefined) continue;
+    throw new NoisefloorError('INVALID_ARGUMENT', `${name} is for a network by name; a graph has activations of its own. Leave it out.`);
   }
-  const p = whole('levels', levels ?? 3, 1);
-  return { kind: 'lsq', levels: p, initialScale: positive('initialThreshold', initialThreshold ?? 2) / p };
 }
 
 function whole(name: string, value: number, minimum: number): number {

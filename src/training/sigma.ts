@@ -7,28 +7,42 @@ import { deriveSeed, seedUse } from './seeds.js';
 import type { Stepper } from './stepper.js';
 
 /**
- * Validation images that the gap is measured on. The variance is taken over all neurons of all of them, so a thousand
- * images fix it to well under a percent, at a small part of an epoch.
+ * Validation images that the gap is measured on at most. The variance is taken over all neurons of all of them, so a
+ * thousand images fix it to well under a percent.
  */
-const gapImages = 1024;
+const mostImages = 1024;
+/** Part of an epoch that measuring may take; a training step counts as three forward passes, a measured image as 1 + T. */
+const partOfEpoch = 0.06;
+
+function gapImages(trainImages: number, timeSteps: number, batchSize: number): number {
+  return Math.min(mostImages, Math.max(batchSize, Math.floor((3 * partOfEpoch * trainImages) / (1 + timeSteps))));
+}
 
 export interface MeasuredSigma {
   /** sqrt of the mean over batches of the variance of the gap, per activation, in units of the activation. */
   readonly sigma: Record<string, number>;
   readonly mean: Record<string, number>;
+  /** What measuring took. */
+  readonly seconds: number;
 }
 
 /**
  * Layer-wise error-compensating strategy of NQ: the strength of next epoch's noise, from the gap between the clean
  * quantised network and its spiking network on validation images with the training augmentation, Mixup aside.
  */
-export async function measureSigma(stepper: Stepper, data: Dataset, validation: Split, epoch: number): Promise<MeasuredSigma> {
-  const { seed, batchSize } = stepper.config;
+export async function measureSigma(
+  stepper: Stepper,
+  data: Dataset,
+  { train, validation }: { readonly train: Split; readonly validation: Split },
+  epoch: number,
+): Promise<MeasuredSigma> {
+  const began = performance.now();
+  const { seed, batchSize, noiseTimeSteps } = stepper.config;
   const augmenter = new Augmenter(data, stepper.config);
   const random = new Random(deriveSeed(seed, seedUse.gap, epoch));
   const variances: Record<string, number> = {};
   const means: Record<string, number> = {};
-  const available = Math.min(gapImages, validation.count);
+  const available = Math.min(gapImages(train.count, noiseTimeSteps, batchSize), validation.count);
   // Whole batches, since each weighs the same; a GPU also plans its convolutions anew for each other size.
   const count = available < batchSize ? available : available - (available % batchSize);
   const ranges = [...batchRanges(count, batchSize)];
@@ -43,5 +57,5 @@ export async function measureSigma(stepper: Stepper, data: Dataset, validation: 
     }
   }
   const sigma = Object.fromEntries(Object.entries(variances).map(([name, variance]) => [name, Math.sqrt(variance)]));
-  return { sigma, mean: means };
+  return { sigma, mean: means, seconds: (performance.now() - began) / 1000 };
 }

@@ -10,6 +10,7 @@ import { elementCount, type Parameters } from '../tensor.js';
 import { averageDecayAt, averageName } from './average.js';
 import { sigmaInput } from './layers/activation.js';
 import { mixedLabels } from './loss.js';
+import { drawLaw, measuresSigma, noiseShareAt } from './method.js';
 import { noisyActivations } from './models.js';
 import { NoisePool } from './noisePool.js';
 import type { TrainConfig } from './options.js';
@@ -23,7 +24,7 @@ export interface TrainingModels {
   readonly eval: Uint8Array;
   /** In training over time. */
   readonly spikingEval?: Uint8Array;
-  /** With noise `nq`. */
+  /** With noise `nq`, unless its strength is fixed. */
   readonly gap?: Uint8Array;
 }
 
@@ -121,7 +122,7 @@ export class TrainingStepper {
     this.#shapes = new Map([...specs.map(({ name, shape }) => [name, shape] as const), ...this.#states.map(({ name, of }) => [name, of.shape] as const)]);
     this.#noisy = noisyActivations(graph, config.noise);
     if (sessions.training && config.noise !== 'none' && this.#noisy.length > 0) {
-      this.#pool = new NoisePool(config.noise, this.#noisy.map((node) => config.batchSize * elementCount(shapes.get(node.name)!)), config.seed);
+      this.#pool = new NoisePool(drawLaw(config), this.#noisy.map((node) => config.batchSize * elementCount(shapes.get(node.name)!)), config.seed);
     }
   }
 
@@ -238,6 +239,7 @@ export class TrainingStepper {
       learning_rates: perStep(({ learningRate }) => learningRate),
       ...(session.inputNames.includes('step_numbers') ? { step_numbers: perStep(({ globalStep }) => globalStep) } : {}),
       ...(this.config.ema > 0 ? { average_decays: perStep(({ globalStep }) => averageDecayAt(this.config.ema, globalStep)) } : {}),
+      ...(session.inputNames.includes('noise_share') ? { noise_share: this.#scalar(noiseShareAt(this.config, settings[0]!.epoch)) } : {}),
       ...this.#sigmaFeeds(settings[0]!),
     };
     for (const [name, tensor] of Object.entries(this.#tensors)) feeds[`${name}.now`] = tensor;
@@ -332,7 +334,7 @@ export class TrainingStepper {
     const { epoch, step } = settings;
     const pool = this.#pool;
     if (!pool) return {};
-    if (this.#poolEpoch !== epoch) pool.fill(epoch);
+    if (this.#poolEpoch !== epoch) pool.fill(epoch, noiseShareAt(this.config, epoch));
     this.#poolEpoch = epoch;
     return {
       noise: new this.ort.Tensor('float32', pool.samples, [pool.samples.length]),
@@ -342,7 +344,7 @@ export class TrainingStepper {
   }
 
   #sigmaFeeds({ sigma }: StepSettings): Tensors {
-    if (this.config.noise !== 'nq') return {};
+    if (!measuresSigma(this.config)) return {};
     const entries = this.#noisy.map((node) => [sigmaInput(node), this.#scalar(sigma[node.name] ?? 0)]);
     return Object.fromEntries(entries) as Tensors;
   }

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDataset } from '../../src/data/open.js';
 import { GraphBuilder } from '../../src/graph/builder.js';
+import type { Activation } from '../../src/graph/graph.js';
 import type { Io } from '../../src/cli/io.js';
 import { run } from '../../src/cli/run.js';
 import { parameterSpecs } from '../../src/graph/parameters.js';
@@ -60,11 +61,13 @@ export async function writeTinyMnist(folder: string, counts = { train: 60, test:
   return `mnist:${folder}`;
 }
 
+const quantiser: Activation = { kind: 'qcfs', levels: 4, initialThreshold: 2 };
+
 /** A training folder as after 0 epochs: a small network with random weights. */
-export async function writeTinyCheckpoint(folder: string, spec: string): Promise<void> {
+export async function writeTinyCheckpoint(folder: string, spec: string, activation = quantiser): Promise<void> {
   const b = new GraphBuilder('tiny', [1, 28, 28]);
   let x = b.batchNorm(b.conv2d(b.input, 'conv', { outChannels: 4, kernel: 4, stride: 4 }), 'bn');
-  x = b.activation(x, 'act', { kind: 'qcfs', levels: 4, initialThreshold: 2 });
+  x = b.activation(x, 'act', activation);
   const graph = b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 10 }));
   const data = await openDataset(spec);
   const start = freshStart(graph, resolveConfig({ network: graph, data, out: folder }), data);

@@ -1,5 +1,6 @@
 import type { ActivationNode, AvgPoolNode, BatchNormNode, Conv2dNode, Graph, GraphNode, LinearNode, Shape } from '../../src/graph/graph.js';
-import { inputsOf } from '../../src/graph/graph.js';
+import { inputsOf, levelsOf } from '../../src/graph/graph.js';
+import { activationParameter } from '../../src/graph/parameters.js';
 import { inferShapes } from '../../src/graph/shapes.js';
 import { elementCount } from '../../src/tensor.js';
 
@@ -118,8 +119,11 @@ function batchNorm(node: BatchNormNode, input: Float64Array, shape: Shape, param
 function activation(node: ActivationNode, input: Float64Array, parameters: ParameterValues, { frozen, record }: ForwardOptions): Float64Array {
   const { activation: kind } = node;
   if (kind.kind === 'relu') return input.map((z) => Math.max(z, 0));
-  const step = kind.kind === 'qcfs' ? parameters.get(`${node.name}.threshold`)![0]! / kind.levels : parameters.get(`${node.name}.scale`)![0]!;
-  const clipped = input.map((z) => Math.min(Math.max(z / step, 0), kind.levels));
+  const levels = levelsOf(kind);
+  const parameter = parameters.get(activationParameter(node)!)![0]!;
+  const step = kind.kind === 'qcfs' || kind.kind === 'slip-relu' ? parameter / levels : parameter;
+  const clipped = input.map((z) => Math.min(Math.max(z / step, 0), levels));
+  if (kind.kind === 'tcl') return clipped.map((u) => step * u);
   const residual = frozen?.get(node.name) ?? clipped.map((u) => Math.floor(u + 0.5) - u);
   record?.set(node.name, residual);
   return clipped.map((u, i) => step * (u + residual[i]!));

@@ -1,4 +1,5 @@
-import type { GraphNode } from '../../src/graph/graph.js';
+import { levelsOf, type GraphNode } from '../../src/graph/graph.js';
+import { activationThreshold } from '../../src/graph/parameters.js';
 import type { TrainedNetwork } from '../../src/graph/network.js';
 import { denseForward, type Values } from './denseForward.js';
 
@@ -6,11 +7,9 @@ export type ActivationRule = (node: GraphNode & { op: 'activation' }, input: Flo
 
 /** theta and L of an activation node. */
 export function thresholdOf(network: TrainedNetwork, node: GraphNode & { op: 'activation' }): { theta: number; levels: number } {
-  const { activation, name } = node;
+  const { activation } = node;
   if (activation.kind === 'relu') throw new Error('relu has no threshold');
-  const parameter = (suffix: string) => network.parameters.get(`${name}.${suffix}`)!.data[0]!;
-  const theta = activation.kind === 'qcfs' ? parameter('threshold') : parameter('scale') * activation.levels;
-  return { theta, levels: activation.levels };
+  return { theta: activationThreshold(node, network.parameters)!, levels: levelsOf(activation) };
 }
 
 /** The quantised dense network: what training optimises. */

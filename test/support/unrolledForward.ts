@@ -1,5 +1,5 @@
 import type { ActivationNode, Graph } from '../../src/graph/graph.js';
-import type { SurrogateKind } from '../../src/training/temporal/surrogate.js';
+import type { SurrogateKind } from '../../src/training/layers/surrogate.js';
 import { denseForward, type Values } from './denseForward.js';
 
 export interface UnrolledOptions {

@@ -5,13 +5,16 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { buildTrainingModels } from '../../src/training/artifacts.js';
 import { readCheckpoint, readTrainingCheckpoint } from '../../src/training/checkpoint.js';
 import { TrainingLoop, type LoopHooks } from '../../src/training/loop.js';
-import { resolveConfig, type EpochLog, type TrainConfig, type TrainOptions } from '../../src/training/options.js';
+import { resolveConfig, resolveGraph, type EpochLog, type TrainConfig, type TrainOptions } from '../../src/training/options.js';
 import { freshStart, resumedStart } from '../../src/training/start.js';
 import type { Graph } from '../../src/graph/graph.js';
+import { withWeightBits } from '../../src/graph/weights.js';
+import type { NoiseKind } from '../../src/training/layers/rule.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
 
 const data = tinyDataset();
 const quiet: LoopHooks = { shouldStop: () => false, onProgress: () => undefined };
+const spikeNetwork = tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: true });
 const lsqNetwork = tinyNetwork({ kind: 'lsq', levels: 3, initialScale: 0.6 });
 
 let out: string;
@@ -37,8 +40,18 @@ describe('a training run', () => {
     ['none', tinyNetwork()],
     ['nq', tinyNetwork()],
     ['adaptor', lsqNetwork],
-  ] as const)('learns with noise %s and logs every epoch', async (noise, graph) => {
-    await run(graph, configOf({ noise, epochs: 6 }));
+    ['adaptor', lsqNetwork, { noiseVariant: 'B' }],
+    ['adaptor', lsqNetwork, { noiseVariant: 'C', noiseAmplitude: 0.3 }],
+    ['nq', tinyNetwork(), { noiseSigma: 0.1, noiseWarmupEpochs: 2 }],
+    ['single-step', spikeNetwork, { noiseStrength: 0.5 }],
+    ['single-step', spikeNetwork, { noiseLaw: 'uniform', surrogate: 'rectangle' }],
+    ['none', tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: false }), { surrogate: 'arctan' }],
+    ['none', tinyNetwork({ kind: 'slip-relu', levels: 4, slope: 0.5, initialThreshold: 2 })],
+    ['none', tinyNetwork({ kind: 'tcl', initialThreshold: 4 }), { activityPenalty: 0.1, spikeBudget: 0.1 }],
+    ['none', tinyNetwork({ kind: 'relu' })],
+    ['none', withWeightBits(tinyNetwork(), 8), { activityPenalty: 0.1, penalty: 'hoyer' }],
+  ] as [NoiseKind, Graph, Partial<TrainOptions>?][])('learns with noise %s and logs every epoch', async (noise, graph, options) => {
+    await run(graph, configOf({ noise, epochs: 6, ...options }));
     const log = await readLog();
     expect(log.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4, 5, 6]);
     expect(log.at(-1)!.loss).toBeLessThan(log[0]!.loss / 2);
@@ -64,9 +77,10 @@ describe('a training run', () => {
 
   test('measures the strength of the nq noise: 0 where the input is constant, more behind', async () => {
     await run(tinyNetwork(), configOf({ noise: 'nq' }));
-    for (const { sigma } of await readLog()) {
+    for (const { sigma, sigmaSeconds } of await readLog()) {
       // T = L and a constant current: fact 1, no gap.
       expect(sigma!['first.act']).toBeLessThan(1e-6);
+      expect(sigmaSeconds).toBeGreaterThan(0);
       expect(sigma!['second.act']).toBeGreaterThan(0.01);
     }
   });
@@ -89,13 +103,15 @@ describe('a training run', () => {
 });
 
 describe('stopping and resuming', () => {
-  test.each<[string, Partial<TrainOptions>]>([
+  test.each<[string, Partial<TrainOptions>, Graph?]>([
     ['plain', {}],
     ['with nq noise', { noise: 'nq' }],
+    ['with nq noise of a fixed strength that warms up', { noise: 'nq', noiseSigma: 0.2, noiseWarmupEpochs: 3 }],
+    ['with adaptor noise, a spike budget and int8 weights', { noise: 'adaptor', noiseVariant: 'C', activityPenalty: 0.1, spikeBudget: 0.2 }, withWeightBits(lsqNetwork, 8)],
+    ['with a random membrane', { noise: 'single-step', noiseLaw: 'uniform' }, tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: false })],
     ['with a moving average and clipping', { ema: 0.9, clipNorm: 0.5 }],
     ['with AdamW and a moving average', { ema: 0.9, optimizer: { kind: 'adamw' }, learningRate: 0.01 }],
-  ])('a run stopped in mid-epoch and resumed ends as an uninterrupted one: %s', async (_, options) => {
-    const graph = tinyNetwork();
+  ])('a run stopped in mid-epoch and resumed ends as an uninterrupted one: %s', async (_, options, graph = tinyNetwork()) => {
     const config = configOf(options);
     const whole = await run(graph, config);
     const wholeLog = await readLog();
@@ -206,9 +222,30 @@ describe('trouble', () => {
     await expect(readTrainingCheckpoint(out)).rejects.toMatchObject({ code: 'INVALID_FILE', message: expect.stringMatching(/lacks the optimiser or the position/) as string });
   });
 
+  test.each([
+    [{ activation: 'elu' as never }, /Unknown activation "elu"\. Should be one of: qcfs, lsq, slip-relu, tcl, relu, spike/],
+    [{ noise: 'nq', activation: 'lsq' }, /Noise "nq" goes into qcfs, not lsq/],
+    [{ noise: 'single-step', activation: 'qcfs' }, /Noise "single-step" goes into spike, not qcfs/],
+    [{ activation: 'tcl', levels: 4 }, /levels is for activation qcfs, lsq, slip-relu, not tcl/],
+    [{ activation: 'relu', initialThreshold: 1 }, /initialThreshold is for activation .*, not relu/],
+    [{ slope: 0.3 }, /slope is for activation slip-relu, not qcfs/],
+    [{ activation: 'slip-relu', slope: 1.5 }, /number from 0 to 1 for slope/],
+    [{ surrogate: 'arctan' }, /surrogate is for activation spike, not qcfs/],
+    [{ activation: 'relu', activityPenalty: 0.1 }, /penalty needs a threshold, but "stem.act" is relu/],
+    [{ weightBits: 4 as never }, /Unknown weightBits "4"\. Should be one of: 8/],
+  ] as [Partial<TrainOptions>, RegExp][])('a network that the options do not fit is refused: %o', (options, message) => {
+    const mnist = { ...data, shape: [1, 28, 28] };
+    expect(() => resolveGraph({ network: 'mnist-small', data: mnist, out, ...options }, mnist)).toThrow(message);
+  });
+
+  test('options of the activation are refused beside a graph of its own', () => {
+    expect(() => resolveGraph({ network: tinyNetwork(), data, out, levels: 8 }, data)).toThrow(/levels is for a network by name/);
+  });
+
   test('noise for the other quantiser is refused', () => {
     expect(() => buildTrainingModels(tinyNetwork(), configOf({ noise: 'adaptor' }), data.normalization)).toThrow(/needs lsq activations, but "first.act" is qcfs/);
     expect(() => buildTrainingModels(lsqNetwork, configOf({ noise: 'nq' }), data.normalization)).toThrow(/needs qcfs/);
+    expect(() => buildTrainingModels(tinyNetwork(), configOf({ noise: 'single-step' }), data.normalization)).toThrow(/needs spike/);
   });
 
   test.each<[Partial<TrainOptions>, RegExp]>([
@@ -217,7 +254,6 @@ describe('trouble', () => {
     [{ learningRate: Number.NaN }, /learningRate/],
     [{ augment: ['blur' as never] }, /Unknown augmentation "blur"/],
     [{ mixup: -1 }, /mixup/],
-    [{ noise: 'loud' as never }, /Unknown noise "loud"\. Should be one of: none, nq, adaptor/],
     [{ optimizer: { kind: 'adam' as never } }, /one of: sgd, adamw/],
     [{ optimizer: { kind: 'sgd', decay: 'some' as never } }, /one of: all, weights/],
     [{ optimizer: { kind: 'sgd', momentum: 1 } }, /below 1 for momentum/],
@@ -227,6 +263,19 @@ describe('trouble', () => {
     [{ device: 'tpu' as never }, /one of: cpu, cuda/],
     [{ ema: 1 }, /below 1 for ema/],
     [{ clipNorm: -1 }, /for clipNorm/],
+    [{ noise: 'loud' as never }, /Unknown noise "loud"\. Should be one of: none, nq, adaptor, single-step/],
+    [{ noise: 'adaptor', noiseVariant: 'D' as never }, /Unknown noiseVariant "D"\. Should be one of: A, B, C/],
+    [{ noise: 'adaptor', noiseAmplitude: -1 }, /number >= 0 for noiseAmplitude/],
+    [{ noise: 'nq', noiseVariant: 'A' }, /NoiseVariant is for noise adaptor, not "nq"/],
+    [{ noise: 'adaptor', noiseSigma: 0.1 }, /NoiseSigma is for noise nq, single-step, not "adaptor"/],
+    [{ noise: 'single-step', noiseLaw: 'cauchy' as never }, /one of: gaussian, uniform/],
+    [{ noise: 'single-step', noiseLaw: 'uniform', noiseSigma: 0.1 }, /NoiseSigma is for noiseLaw gaussian/],
+    [{ noiseStrength: 2 }, /NoiseStrength is for noise nq, adaptor, single-step, not "none"/],
+    [{ surrogate: 'step' as never }, /one of: rectangle, triangle, arctan, gaussian/],
+    [{ penalty: 'hoyer' }, /need an activityPenalty above 0/],
+    [{ activityPenalty: 1, penalty: 'l2' as never }, /one of: l1, hoyer/],
+    [{ activityPenalty: 1, penalty: 'hoyer', spikeBudget: 0.1 }, /SpikeBudget is for penalty l1/],
+    [{ activityPenalty: 1, spikeBudget: 1.5 }, /number from 0 to 1 for spikeBudget/],
   ])('bad options are named: %o', (options, message) => {
     expect(() => configOf(options)).toThrow(message);
   });

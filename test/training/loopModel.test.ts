@@ -1,13 +1,18 @@
 import { expect, test } from 'vitest';
-import { initialParameters } from '../../src/graph/parameters.js';
+import { initialParameters, parameterSpecs } from '../../src/graph/parameters.js';
+import { withWeightBits } from '../../src/graph/weights.js';
 import { Random } from '../../src/random.js';
 import { buildTrainingModels } from '../../src/training/artifacts.js';
 import { resolveConfig, type TrainOptions } from '../../src/training/options.js';
+import type { Graph } from '../../src/graph/graph.js';
+import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
+import { trainingLoopModel } from '../../src/training/loopModel.js';
 import { TrainingStepper, type BatchResult, type PixelBatch, type StepSettings } from '../../src/training/stepper.js';
-import type { Parameters } from '../../src/tensor.js';
+import { elementCount, type Parameters } from '../../src/tensor.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
 
 const data = tinyDataset();
+const steps = 3;
 const batch = 10;
 const rates = [0.1, 0.05, 0.02];
 const batches = rates.map((_, k): PixelBatch => ({
@@ -22,8 +27,7 @@ const mixedBatches = batches.map((one, k) => {
   return { ...one, mixed: { labels, weight: weights[k]! } };
 });
 
-async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[]) {
-  const graph = tinyNetwork();
+async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[], graph = tinyNetwork()) {
   const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options });
   const models = buildTrainingModels(graph, config, data.normalization);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
@@ -36,7 +40,19 @@ async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('lo
 
 const overTime = { timeSteps: 3, initialFrom: 'a trained network' };
 
-test.each<[string, Partial<TrainOptions>, number]>([
+const slip = tinyNetwork({ kind: 'slip-relu', levels: 4, slope: 0.5, initialThreshold: 2 });
+const tcl = tinyNetwork({ kind: 'tcl', initialThreshold: 2 });
+const spike = tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: true });
+
+test.each<[string, Partial<TrainOptions>, number, Graph?]>([
+  ['slip-relu', {}, 4, slip],
+  ['slip-relu in mixed precision', { precision: 'mixed' }, 1, slip],
+  ['tcl with a spike budget', { activityPenalty: 0.5, spikeBudget: 0.1 }, 4, tcl],
+  ['tcl with a spike budget in mixed precision', { precision: 'mixed', activityPenalty: 0.5, spikeBudget: 0.1 }, 1, tcl],
+  ['spike', { surrogate: 'arctan', activityPenalty: 0.5 }, 4, spike],
+  ['spike in mixed precision', { precision: 'mixed' }, 1, spike],
+  ['weights of 8 bits and hoyer', { activityPenalty: 0.5, penalty: 'hoyer' }, 4, withWeightBits(tinyNetwork(), 8)],
+  ['weights of 8 bits and hoyer in mixed precision', { precision: 'mixed', activityPenalty: 0.5, penalty: 'hoyer' }, 1, withWeightBits(tinyNetwork(), 8)],
   ['sgd', {}, 4],
   ['adamw', { optimizer: { kind: 'adamw' } }, 4],
   ['nesterov, clipping and a moving average', { optimizer: { kind: 'sgd', nesterov: true }, clipNorm: 0.5, ema: 0.99 }, 4],
@@ -44,9 +60,9 @@ test.each<[string, Partial<TrainOptions>, number]>([
   ['over time', { ...overTime, mixup: 0.2, lossPerStep: 0.3, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
   ['mixed precision', { precision: 'mixed', activityPenalty: 0.1 }, 1],
   ['mixed precision over time', { ...overTime, precision: 'mixed', activityPenalty: 0.1, thresholdRate: 0.5 }, 1],
-])('the loop takes the same steps as the separate models: %s', async (_, options, digits) => {
-  const separate = await takeSteps({ ...options, precision: 'float32' }, ['training', 'optimizer']);
-  const looped = await takeSteps(options, ['loop']);
+])('the loop takes the same steps as the separate models: %s', async (_, options, digits, graph) => {
+  const separate = await takeSteps({ ...options, precision: 'float32' }, ['training', 'optimizer'], graph);
+  const looped = await takeSteps(options, ['loop'], graph);
   const numbers = ({ loss, correct, gradientNorm = 0 }: BatchResult) => [loss, correct, gradientNorm];
   looped.results.forEach((result, k) => {
     numbers(result).forEach((value, i) => expect(value).toBeCloseTo(numbers(separate.results[k]!)[i]!, digits));
@@ -69,4 +85,55 @@ test('a loss that is not finite stops the loop with step and learning rate, and 
     message: expect.stringMatching(/in epoch 5, step [23], at learning rate 1\.00e\+30\. The last good checkpoint: runs\/x, epoch 4/) as string,
   });
   await stepper.release();
+});
+
+interface LoopRun {
+  readonly losses: readonly number[];
+  /** Of the same steps once more in the same session. */
+  readonly again: readonly number[];
+  readonly weight: Float32Array;
+}
+
+async function runLoop(graph: Graph, options: Partial<TrainOptions>, extra: Record<string, number> = {}): Promise<LoopRun> {
+  const ort = await loadRuntime();
+  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, ...options });
+  const session = await openSession(trainingLoopModel(graph, data.normalization, config), { threads: 1 });
+  const parameters = initialParameters(graph, new Random(7));
+  const floats = (values: ArrayLike<number>, shape: readonly number[]) => new ort.Tensor('float32', Float32Array.from(values), [...shape]);
+  const feeds: Record<string, InstanceType<typeof ort.Tensor>> = {
+    images: new ort.Tensor('uint8', data.train.images.slice(0, steps * batch * 36), [steps, batch, 1, 6, 6]),
+    labels_of_steps: new ort.Tensor('int64', BigInt64Array.from(data.train.labels.subarray(0, steps * batch), BigInt), [steps, batch]),
+    learning_rates: floats(rates, [steps]),
+  };
+  for (const [name, value] of Object.entries(extra)) feeds[name] = floats([value], []);
+  for (const { name, shape, role } of parameterSpecs(graph)) {
+    feeds[`${name}.now`] = floats(parameters.get(name)!.data, shape);
+    if (role !== 'buffer') feeds[`${name}.momentum.now`] = floats(new Float32Array(elementCount(shape)), shape);
+  }
+  const results = await session.run(feeds);
+  const repeated = await session.run(feeds);
+  await session.release();
+  const [losses, again] = [results, repeated].map((run) => Array.from(run.losses!.data as Float32Array)) as [number[], number[]];
+  return { losses, again, weight: results['second.conv.weight.next']!.data as Float32Array };
+}
+
+const lsq = tinyNetwork({ kind: 'lsq', levels: 3, initialScale: 0.6 });
+const fixed = tinyNetwork({ kind: 'spike', initialThreshold: 1, trainable: false });
+
+test.each<[string, Graph, Partial<TrainOptions>]>([
+  ['nq of a fixed strength', tinyNetwork(), { noise: 'nq', noiseSigma: 0.3 }],
+  ['adaptor A', lsq, { noise: 'adaptor' }],
+  ['adaptor B', lsq, { noise: 'adaptor', noiseVariant: 'B' }],
+  ['adaptor C', lsq, { noise: 'adaptor', noiseVariant: 'C' }],
+  ['single-step, Gaussian', spike, { noise: 'single-step' }],
+  ['single-step, uniform, fixed threshold', fixed, { noise: 'single-step', noiseLaw: 'uniform' }],
+])('the loop draws its noise anew, and its warm-up scales it: %s', async (_, graph, options) => {
+  const noisy = await runLoop(graph, options);
+  for (const loss of noisy.losses) expect(Number.isFinite(loss)).toBe(true);
+  expect(noisy.again).not.toEqual(noisy.losses);
+  const warming = { ...options, noiseWarmupEpochs: 3 };
+  const silent = await runLoop(graph, warming, { noise_share: 0 });
+  expect(silent.again).toEqual(silent.losses);
+  if (options.noiseVariant !== 'B') expect(silent).toEqual(await runLoop(graph, { noise: 'none' }));
+  expect((await runLoop(graph, warming, { noise_share: 1 })).losses).not.toEqual(silent.losses);
 });

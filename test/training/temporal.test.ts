@@ -13,7 +13,7 @@ import { declareInputs, trainingModel } from '../../src/training/models.js';
 import type { TemporalConfig } from '../../src/training/temporal/options.js';
 import { temporalRule } from '../../src/training/temporal/rules.js';
 import { spikingEvalModel, temporalContext } from '../../src/training/temporal/step.js';
-import { surrogateKinds } from '../../src/training/temporal/surrogate.js';
+import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
 import { constructedNetwork, constructions, randomNetwork } from '../support/trainedNetworks.js';
 import { firingRates, meanOverTime, surrogates, unrolledForward, type Traces } from '../support/unrolledForward.js';
@@ -103,6 +103,12 @@ const graphs: Record<string, Graph> = {
     const inner = b.activation(convBn(stem, 'conv1'), 'act1', lsq);
     const block = b.activation(b.add(convBn(inner, 'conv2'), stem, 'sum'), 'act2', qcfs);
     return b.build(b.linear(b.flatten(b.avgPool(block, 'pool', 2), 'flat'), 'fc', { outFeatures: 3 }));
+  })(),
+  'a threshold that is fixed and one that is not': (() => {
+    const b = new GraphBuilder('spikes', [6]);
+    const first = b.activation(b.linear(b.input, 'fc1', { outFeatures: 9 }), 'act1', { kind: 'spike', initialThreshold: 0.6, trainable: false });
+    const second = b.activation(b.linear(first, 'fc2', { outFeatures: 8 }), 'act2', { kind: 'spike', initialThreshold: 0.6, trainable: true });
+    return b.build(b.linear(second, 'fc3', { outFeatures: 3 }));
   })(),
   'a steady value added to spikes': (() => {
     const b = new GraphBuilder('steady', [2, 4, 3]);

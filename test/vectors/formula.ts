@@ -44,6 +44,11 @@ export function initialImages(shape: readonly number[], seed: number): Float32Ar
   return grid(`${seed}:images`, elementCount(shape), (v) => 2 * v);
 }
 
+/** Noise of the activation `name`, uniform in [-1, 1). */
+export function initialNoise(name: string, count: number, seed: number): Float32Array {
+  return grid(`${seed}:noise:${name}`, count, (v) => v);
+}
+
 function spreadOf(suffix: string, shape: readonly number[]): (v: number) => number {
   switch (suffix) {
     case 'threshold':

@@ -1,18 +1,28 @@
 import { Option, type Command } from 'commander';
+import { calibrate, calibrationMethods, type CalibrationMethod } from '../../convert/calibrate.js';
 import { convert, type Conversion } from '../../convert/convert.js';
 import { weightTypes, type WeightType } from '../../convert/quantize.js';
+import { normalizeRange } from '../../data/batches.js';
+import { datasetSpecs, openDataset } from '../../data/open.js';
+import { NoisefloorError } from '../../errors.js';
+import type { TrainedNetwork } from '../../graph/network.js';
 import { bytes, percent } from '../../report/format.js';
 import { writeSpikingModel } from '../../snn/file.js';
 import { maxTimeSteps } from '../../snn/model.js';
 import { readCheckpoint } from '../../training/checkpoint.js';
 import { Output, type Io } from '../io.js';
-import { shared, whole } from '../options.js';
+import { positiveNumber, shared, whole } from '../options.js';
 import { textTable } from '../table.js';
 
 interface ConvertCommandOptions {
   out: string;
   weights: WeightType;
   maxTimeSteps: number;
+  calibrationData?: string;
+  calibration?: CalibrationMethod;
+  calibrationImages?: number;
+  calibrationPercentile?: number;
+  calibrationTimeSteps?: number;
   json: boolean;
 }
 
@@ -24,18 +34,40 @@ export function addConvert(program: Command, io: Io): void {
     .requiredOption('--out <file>', 'the spiking model to write, such as model.safetensors')
     .addOption(new Option('--weights <type>', 'width of the weights; the loss of either is reported').choices([...weightTypes]).default('int8'))
     .addOption(new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case').argParser(whole(1, maxTimeSteps)).default(maxTimeSteps))
+    .addOption(new Option('--calibration-data <spec>', `for relu: training images that thresholds are found on: ${datasetSpecs.join(', ')}`))
+    .addOption(new Option('--calibration <method>', 'how a threshold is chosen (default: mse)').choices([...calibrationMethods]))
+    .addOption(new Option('--calibration-images <n>', 'images from the first on (default: 512)').argParser(whole(1)))
+    .addOption(new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)').argParser(positiveNumber))
+    .addOption(new Option('--calibration-time-steps <t>', 'T of the error that mse makes least (default: 8)').argParser(whole(1, maxTimeSteps)))
     .addOption(shared.json())
     .action((directory: string, options: ConvertCommandOptions) => convertAction(directory, options, io));
 }
 
-async function convertAction(directory: string, { out, weights, maxTimeSteps: timeSteps, json }: ConvertCommandOptions, io: Io): Promise<void> {
+async function convertAction(directory: string, options: ConvertCommandOptions, io: Io): Promise<void> {
+  const { out, weights, maxTimeSteps: timeSteps, json } = options;
   const output = new Output(io, json);
-  const network = await readCheckpoint(directory);
+  const network = await calibrated(await readCheckpoint(directory), options, output);
   output.log(`Converting ${network.graph.name}`);
   const { model, report } = convert(network, { weights, timeSteps });
   await writeSpikingModel(out, model);
   output.document({ command: 'convert', directory, model: out, ...report });
   printReport(report, out, output);
+}
+
+async function calibrated(network: TrainedNetwork, options: ConvertCommandOptions, output: Output): Promise<TrainedNetwork> {
+  const { calibrationData, calibration: method, calibrationImages = 512, calibrationPercentile: percentile, calibrationTimeSteps: timeSteps } = options;
+  if (calibrationData === undefined) {
+    if ([method, options.calibrationImages, percentile, timeSteps].every((option) => option === undefined)) return network;
+    throw new NoisefloorError('INVALID_ARGUMENT', 'Calibration needs images: give --calibration-data.');
+  }
+  const data = await openDataset(calibrationData);
+  const { shape } = network.graph.input;
+  if (data.shape.join() !== shape.join()) {
+    throw new NoisefloorError('INVALID_ARGUMENT', `${data.spec} has images [${data.shape.join(', ')}], the network takes [${shape.join(', ')}]: calibrate on what it was trained on.`);
+  }
+  const count = Math.min(calibrationImages, data.train.count);
+  output.log(`Calibrating ${network.graph.name} on ${count} training images`);
+  return calibrate(network, { images: normalizeRange(data.train, 0, count, network.normalization, shape), count }, { method, percentile, timeSteps });
 }
 
 function printReport(report: Conversion['report'], out: string, output: Output): void {

@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { maxFineTuneSteps } from '../../training/temporal/options.js';
-import { surrogateKinds, type SurrogateKind } from '../../training/temporal/surrogate.js';
+import { surrogateKinds, type SurrogateKind } from '../../training/layers/surrogate.js';
 import { Output, type Io } from '../io.js';
 import { fractionTo1, numberFrom0, whole } from '../options.js';
 import { addRecipe, recipeOf, type RecipeOptions } from '../recipe.js';

@@ -1,22 +1,22 @@
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { activationKinds, weightWidths, type WeightBits } from '../../graph/graph.js';
 import { networkNames } from '../../graph/networks/index.js';
-import { noiseKinds, type NoiseKind } from '../../training/layers/rule.js';
+import { maxTimeSteps } from '../../snn/model.js';
+import { noiseKinds } from '../../training/layers/rule.js';
+import { surrogateKinds } from '../../training/layers/surrogate.js';
+import { noiseLaws, noiseVariants, type MethodOptions } from '../../training/method.js';
 import type { SpikingValidation, TrainOptions, TrainProgress } from '../../training/options.js';
 import { train, type TrainResult } from '../../training/train.js';
 import { duration, percent } from '../../report/format.js';
 import { Output, type Io } from '../io.js';
 import { networkOption } from '../network.js';
-import { positiveNumber, whole } from '../options.js';
+import { numberFrom0, positiveNumber, whole } from '../options.js';
 import { Progress } from '../progress.js';
 import { addRecipe, recipeOf, type RecipeOptions } from '../recipe.js';
 
-interface TrainCommandOptions extends RecipeOptions {
-  network: string;
-  width: number;
-  noise: NoiseKind;
-  levels?: number;
-  initialThreshold: number;
-}
+type MethodNames = 'activation' | 'levels' | 'initialThreshold' | 'slope' | 'fixedThreshold' | 'weightBits' | 'noiseTimeSteps' | keyof MethodOptions;
+
+type TrainCommandOptions = RecipeOptions & Pick<TrainOptions, MethodNames> & { readonly network: string; readonly width: number };
 
 export function addTrain(program: Command, io: Io): void {
   const command = program
@@ -25,9 +25,32 @@ export function addTrain(program: Command, io: Io): void {
     .requiredOption('--network <name>', `${networkNames.join(', ')}; or a file of one's own: .json, .mjs`)
     .addOption(new Option('--width <x>', 'factor on the channels of a named network').argParser(positiveNumber).default(1))
     .addOption(new Option('--noise <kind>', 'noise in the activations').choices([...noiseKinds]).default('none'))
-    .addOption(new Option('--levels <l>', 'quantisation levels (default: 4, with adaptor 3)').argParser(whole(1)))
-    .addOption(new Option('--initial-threshold <x>', 'threshold before training').argParser(positiveNumber).default(2));
+    .addOption(new Option('--activation <kind>', 'default: what the noise goes into, without noise qcfs').choices([...activationKinds]))
+    .addOption(new Option('--levels <l>', 'quantisation levels (default: 4, of lsq 3)').argParser(whole(1)))
+    .addOption(new Option('--initial-threshold <x>', 'threshold before training (default: 2, of tcl 4)').argParser(positiveNumber))
+    .addOption(new Option('--slope <a>', 'slip-relu: weight of the clip (default: 0.5)').argParser(numberFrom0))
+    .addOption(new Option('--surrogate <kind>', 'spike: derivative of a spike (default: gaussian)').choices([...surrogateKinds]))
+    .option('--fixed-threshold', 'spike: keep every threshold as it starts')
+    .addOption(new Option('--weight-bits <b>', `train with weights of ${weightWidths.join(', ')} bits (default: float32)`).argParser(weightBits));
+  addNoise(command);
   addRecipe(command, { learningRate: 0.05 }).action((options: TrainCommandOptions) => trainAction(options, io));
+}
+
+function addNoise(command: Command): Command {
+  return command
+    .addOption(new Option('--noise-variant <v>', 'adaptor: before rounding, without rounding, after it (default: A)').choices([...noiseVariants]))
+    .addOption(new Option('--noise-amplitude <a>', 'adaptor: uniform in [-a, a) steps (default: 0.5)').argParser(numberFrom0))
+    .addOption(new Option('--noise-law <law>', 'single-step: of the membrane (default: gaussian)').choices([...noiseLaws]))
+    .addOption(new Option('--noise-sigma <x>', 'in units of theta; single-step (default: 0.3), or nq without measuring').argParser(numberFrom0))
+    .addOption(new Option('--noise-time-steps <t>', 'nq: T of the gap that is measured').argParser(whole(1, maxTimeSteps)).default(4))
+    .addOption(new Option('--noise-strength <x>', 'factor on the noise (default: 1)').argParser(numberFrom0))
+    .addOption(new Option('--noise-warmup-epochs <n>', 'linear rise of the noise first (default: 0)').argParser(numberFrom0));
+}
+
+function weightBits(text: string): WeightBits {
+  const width = weightWidths.find((bits) => String(bits) === text);
+  if (width === undefined) throw new InvalidArgumentError(`Expected one of: ${weightWidths.join(', ')}.`);
+  return width;
 }
 
 async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> {

@@ -1,11 +1,12 @@
 import type { Conv2dNode } from '../../graph/graph.js';
-import { convAttributes } from '../../onnx/layers.js';
+import { convAttributes, emitWeight } from '../../onnx/layers.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { convGeometry, weightGradient, type ConvGeometry } from './convWeightGradient.js';
 import type { LayerRule } from './rule.js';
 
 export const conv2dRule: LayerRule<Conv2dNode> = ({ onnx, shapes, device }, node, [input]) => {
-  const weight = `${node.name}.weight`;
+  const parameter = `${node.name}.weight`;
+  const weight = emitWeight(onnx, node);
   const bias = `${node.name}.bias`;
   const geometry = convGeometry(node, shapes);
   return {
@@ -13,7 +14,7 @@ export const conv2dRule: LayerRule<Conv2dNode> = ({ onnx, shapes, device }, node
     backward: (gradient, needsInput) => ({
       inputs: [needsInput ? inputGradient(onnx, geometry, weight, gradient) : undefined],
       parameters: {
-        get [weight]() {
+        get [parameter]() {
           return weightGradient(onnx, device, geometry, input!.value, gradient);
         },
         ...(node.bias ? { [bias]: onnx.node('ReduceSum', [gradient, onnx.ints([0, 2, 3])], { keepdims: 0 }) } : {}),

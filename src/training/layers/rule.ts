@@ -1,6 +1,7 @@
 import type { GraphNode, Shape } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import type { Device } from '../../onnx/device.js';
+import type { Method } from '../method.js';
 
 /** What the rules of one training graph share. */
 export interface TrainingContext {
@@ -9,23 +10,22 @@ export interface TrainingContext {
   readonly shapes: ReadonlyMap<string, Shape>;
   /** ONNX value `labels`-sized count of images, a float32 scalar. */
   readonly batchSize: string;
-  readonly noise: NoiseKind;
-  /** Weight of the activity penalty; 0 without. */
-  readonly activityPenalty: number;
+  readonly method: Method;
   /** What gradients of maps are multiplied by on their way back, so that float16 holds them; 1 in float32. */
   readonly lossScale: number;
   /** Which way of several equal ones is the fastest depends on what runs the graph. */
   readonly device: Device;
-  /** A fresh draw of the noise, of the shape of the value `like`; the law follows from the kind of noise. */
+  /** A fresh draw of the noise, of the shape of the value `like`; its law and scale follow from the method (`drawLaw`). */
   readonly drawNoise: (like: string) => string;
   /** Declares that `value` is the new content of the buffer `name` after this step. */
   updateBuffer(name: string, value: string): void;
 }
 
-export const noiseKinds = ['none', 'nq', 'adaptor'] as const;
+export const noiseKinds = ['none', 'nq', 'adaptor', 'single-step'] as const;
 /**
  * `nq`: Gaussian noise after the quantiser (Huang et al., TNNLS 2025); qcfs activations.
- * `adaptor`: stochastic rounding in the quantiser (Noise Adaptor, variant A); lsq activations.
+ * `adaptor`: uniform noise in or after the quantiser (Noise Adaptor, Li and Rajendran); lsq activations.
+ * `single-step`: a random membrane of one integrate-and-fire step (Jiang and Zhang 2023); spike activations.
  */
 export type NoiseKind = (typeof noiseKinds)[number];
 

@@ -6,7 +6,7 @@ import { elementCount } from '../../tensor.js';
 import { dotPerChannel, emitAffine, spread, sumPerChannel } from '../layers/affine.js';
 import type { Affine, Differentiated, Operand, TrainingContext } from '../layers/rule.js';
 import type { TemporalConfig } from './options.js';
-import { emitSurrogate } from './surrogate.js';
+import { emitSurrogate } from '../layers/surrogate.js';
 
 /** What an integrate-and-fire neuron did at each step. */
 export interface Fired {
@@ -62,6 +62,7 @@ export function neuronRule(context: TrainingContext, node: ActivationNode, input
   const neurons = new Neurons(context, node, input, config);
   const currents = steady ? new Array<string>(timeSteps).fill(neurons.current) : splitSteps(onnx, neurons.current, timeSteps);
   const { charged, spikes } = emitIntegrateAndFire(onnx, currents);
+  if (hasFixedThreshold(node)) context.updateBuffer(neurons.threshold, neurons.threshold);
   const value = onnx.node('Mul', [onnx.node('Cast', [joinSteps(onnx, spikes)], { to: 1 }), neurons.threshold], {}, node.name);
   return {
     value,
@@ -97,9 +98,9 @@ class Neurons {
 
   /** The gradient of the output with that of the activity penalty: weight * mean spikes of a neuron and step. */
   penalised(gradient: string): string {
-    const { onnx, shapes, activityPenalty, batchSize, lossScale } = this.context;
-    if (activityPenalty === 0) return gradient;
-    const perElement = (lossScale * activityPenalty) / (elementCount(shapes.get(this.node.name)!) * this.config.timeSteps);
+    const { onnx, shapes, method, batchSize, lossScale } = this.context;
+    if (method.activityPenalty === 0) return gradient;
+    const perElement = (lossScale * method.activityPenalty) / (elementCount(shapes.get(this.node.name)!) * this.config.timeSteps);
     const slope = onnx.node('Div', [onnx.floats(perElement), onnx.node('Mul', [batchSize, this.threshold])]);
     return onnx.node('Add', [gradient, slope]);
   }
@@ -124,6 +125,7 @@ class Neurons {
     const { onnx, shapes } = this.context;
     const { activation } = this.node;
     const parameter = activationParameter(this.node)!;
+    if (hasFixedThreshold(this.node)) return {};
     if (!this.config.trainThresholds) return { [parameter]: onnx.floats(0) };
     const shape = shapes.get(this.node.input)!;
     const overOutput = onnx.node('ReduceSum', [dotPerChannel(onnx, gradient, value, shapes.get(this.node.name)!)], { keepdims: 0 });
@@ -134,6 +136,11 @@ class Neurons {
     // lsq: d theta / d s = p and theta = s p, so the quotient is that by s.
     return { [parameter]: onnx.node('Div', [gap, activation.kind === 'lsq' ? parameter : this.threshold]) };
   }
+}
+
+/** Whether the threshold is stored as a buffer and not trained. */
+function hasFixedThreshold({ activation }: ActivationNode): boolean {
+  return activation.kind === 'spike' && !activation.trainable;
 }
 
 function total(onnx: OnnxBuilder, values: readonly string[]): string {

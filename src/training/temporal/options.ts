@@ -1,5 +1,6 @@
-import { invalidArgument, NoisefloorError, unknownName } from '../../errors.js';
-import { surrogateKinds, type SurrogateKind } from './surrogate.js';
+import { invalidArgument, NoisefloorError } from '../../errors.js';
+import type { SurrogateKind } from '../layers/surrogate.js';
+import type { MethodOptions } from '../method.js';
 
 /** Each step costs as much memory and time as a dense training step of the whole batch. */
 export const maxFineTuneSteps = 8;
@@ -11,8 +12,6 @@ export interface TemporalOptions {
    * normalisation keeps its running statistics, so it needs a trained network: `initialFrom`. Without: dense training.
    */
   readonly timeSteps?: number;
-  /** Derivative of the spike by the potential. Default `rectangle`. */
-  readonly surrogate?: SurrogateKind;
   /** Keep the gradient from going back through the reset. Default true: through it, training diverged. */
   readonly detachReset?: boolean;
   /**
@@ -32,8 +31,7 @@ export interface TemporalConfig {
   readonly trainThresholds: boolean;
 }
 
-interface Needed extends TemporalOptions {
-  readonly noise?: string;
+interface Needed extends TemporalOptions, Partial<MethodOptions> {
   readonly initialFrom?: string;
 }
 
@@ -41,16 +39,16 @@ interface Needed extends TemporalOptions {
 export function resolveTemporal(options: Needed, trainThresholds: boolean): TemporalConfig | undefined {
   const { timeSteps, surrogate = 'rectangle', detachReset = true, lossPerStep = 0, noise = 'none', initialFrom } = options;
   if (timeSteps === undefined) {
-    const lost = (['surrogate', 'detachReset', 'lossPerStep'] as const).find((name) => options[name] !== undefined);
+    const lost = (['detachReset', 'lossPerStep'] as const).find((name) => options[name] !== undefined);
     if (lost !== undefined) throw usage(`${lost} is for training over time: give timeSteps too, 1 to ${maxFineTuneSteps}.`);
     return undefined;
   }
   if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxFineTuneSteps) {
     throw invalidArgument('timeSteps', `whole number from 1 to ${maxFineTuneSteps}`, timeSteps);
   }
-  if (!surrogateKinds.includes(surrogate)) throw unknownName('surrogate', String(surrogate), surrogateKinds);
   if (!(lossPerStep >= 0 && lossPerStep <= 1)) throw invalidArgument('lossPerStep', 'number from 0 to 1', lossPerStep);
   if (noise !== 'none') throw usage(`Training over time runs the spiking network itself, without noise: leave out noise "${noise}".`);
+  if (options.penalty === 'hoyer' || options.spikeBudget !== undefined) throw usage('Training over time has the activity penalty l1 without a budget.');
   if (initialFrom === undefined) throw usage('Training over time needs a trained network: give the folder that "train" wrote as initialFrom.');
   return { timeSteps, surrogate, detachReset, lossPerStep, trainThresholds };
 }

@@ -7,6 +7,7 @@ import { sumPerChannel } from '../layers/affine.js';
 import type { TrainingContext } from '../layers/rule.js';
 import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss } from '../loss.js';
 import { declareInputs, differentiateStep, type StepTarget, type TrainingGraphOptions, type TrainingStep } from '../models.js';
+import { resolveMethod } from '../method.js';
 import { repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
 import { temporalRule } from './rules.js';
@@ -20,9 +21,8 @@ export function emitTemporalStep(
   { device, lossScale = 1 }: StepTarget,
 ): TrainingStep {
   const buffers = new Map<string, string>();
-  const { activityPenalty } = options;
   const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
-  const context = temporalContext(onnx, graph, { activityPenalty, lossScale, device, updateBuffer });
+  const context = temporalContext(onnx, graph, { method: resolveMethod(options), lossScale, device, updateBuffer });
   const forward = emitForward(context, graph, temporalRule(graph, config));
   return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, buffers);
 }
@@ -51,7 +51,7 @@ export function temporalContext(onnx: OnnxBuilder, graph: Graph, settings: Parti
   const drawNoise = (): never => {
     throw new Error('the spiking network has no noise');
   };
-  const defaults = { noise: 'none', activityPenalty: 0, lossScale: 1, device: 'cpu', updateBuffer: () => undefined } as const;
+  const defaults = { method: resolveMethod({ noise: 'none' }), lossScale: 1, device: 'cpu', updateBuffer: () => undefined } as const;
   return { ...defaults, ...settings, onnx, shapes: inferShapes(graph), batchSize: emitBatchSize(onnx, 'labels'), drawNoise };
 }
 

@@ -88,7 +88,7 @@ interface Sessions {
 
 /**
  * On a CPU without memory patterns: planned from the first step, they hold a second copy of all its memory. A step of
- * ResNet-18 with batch 128 takes 1.9 GB instead of 3.5, and no longer.
+ * ResNet-18 with batch 128 took 3.5 GB with them and 1.9 GB without, for 3 % more time.
  */
 function sessionOptions({ device = 'cpu' }: RuntimeOptions): { enableMemPattern?: boolean } {
   return device === 'cpu' ? { enableMemPattern: false } : {};

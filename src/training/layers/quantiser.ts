@@ -44,7 +44,7 @@ export class Quantiser {
     return { clipped, inside: onnx.node('Equal', [value, clipped]) };
   }
 
-  /** floor of `value` clipped to [lowest, highest], and where it was inside. */
+  /** floor of `value` clipped to [lowest, highest], and where it was inside, which the backward pass must need. */
   round(value: string, lowest: number, highest: number): { level: string; inside: string } {
     const { onnx } = this.context;
     const { clipped, inside } = this.clip(value, lowest, highest);

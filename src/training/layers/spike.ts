@@ -16,7 +16,8 @@ export function spike(context: TrainingContext, node: ActivationNode, activation
   const quantiser = new Quantiser(context, node, input);
   const { scaled } = quantiser;
   const membrane = method.noise === 'single-step' ? onnx.node('Add', [scaled, context.drawNoise(scaled)]) : scaled;
-  const { level, inside } = quantiser.round(membrane, 0.5, 1.5);
+  const { clipped, inside } = quantiser.clip(membrane, 0.5, 1.5);
+  const level = onnx.node('Floor', [clipped]);
   // The Gaussian is the density of the random membrane at the threshold, so it is taken without the noise.
   const surrogate = (): string =>
     method.surrogate === 'gaussian'

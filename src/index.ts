@@ -22,7 +22,7 @@ export type { ActivationOptions } from './training/activation.js';
 export { surrogateKinds, type SurrogateKind } from './training/layers/surrogate.js';
 export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseLaw, type NoiseVariant, type PenaltyKind } from './training/method.js';
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
-export { readCheckpoint } from './training/checkpoint.js';
+export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
 export { calibrate, calibrationMethods, type CalibrationMethod, type CalibrationOptions } from './convert/calibrate.js';

@@ -44,7 +44,8 @@ describe('docs/custom-networks.md', () => {
 
   it('trains its example from the command line, with the recipe asked for', async () => {
     const recipe = ['--noise', 'nq', '--levels', '2', '--width', '0.5', '--nesterov', '--momentum', '0.8', '--weight-decay', '0.001', '--decay', 'weights', '--ema', '0.9', '--clip-norm', '1'];
-    expect(await train(example, 'example', ...recipe)).toMatchObject({ code: 0 });
+    const ran = await train(example, 'example', ...recipe);
+    expect(ran).toMatchObject({ code: 0, stderr: expect.stringMatching(/Epoch 1 of 1: .* gradient norm \d/) as string });
     const { graph, provenance } = await readCheckpoint(join(folder, 'example'));
     expect(graph.name).toBe('tiny-residual');
     expect(graph.nodes.find(({ name }) => name === 'first.act')).toMatchObject({ activation: { kind: 'qcfs', levels: 2 } });

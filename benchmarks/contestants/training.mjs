@@ -1,4 +1,5 @@
-// Times training steps (forward, backward, optimiser) on random images; the answer is one line of JSON.
+// Times training steps (forward, backward, optimiser) on random images and tells the largest resident memory of the
+// process; the answer is one line of JSON.
 import { buildTrainingModels } from '../../dist/training/artifacts.js';
 import { resolveConfig } from '../../dist/training/options.js';
 import { TrainingStepper } from '../../dist/training/stepper.js';
@@ -25,5 +26,5 @@ for (let step = 0; step < warmUp + steps; step++) {
   await stepper.steps([{ pixels, labels }], [{ epoch: 0, step, globalStep: step + 1, learningRate: 0.01, sigma, lastCheckpoint: 'none' }]);
   if (step >= warmUp) milliseconds.push(performance.now() - began);
 }
-console.log(JSON.stringify({ milliseconds }));
+console.log(JSON.stringify({ milliseconds, peakMiB: process.resourceUsage().maxRSS / 1024 }));
 process.exit(0);

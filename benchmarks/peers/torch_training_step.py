@@ -7,6 +7,7 @@ TF32, and the time runs until the device is done.
 
 import argparse
 import json
+import resource
 import statistics
 import time
 
@@ -80,6 +81,7 @@ def main() -> None:
         "steps": arguments.steps,
         "medianMs": round(median, 3),
         "minMs": round(min(milliseconds), 3),
+        "peakMiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "imagesPerSecond": round(arguments.batch_size / median * 1000, 1),
     }
     print(json.dumps(result))

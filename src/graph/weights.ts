@@ -17,24 +17,38 @@ export function withWeightBits(graph: Graph, bits: WeightBits): Graph {
   return { ...graph, nodes };
 }
 
+/** Integers of a weight, row-major, and the real value of 1 of each output channel. */
+export interface IntegerWeight {
+  readonly integers: Int32Array;
+  readonly scales: Float32Array;
+}
+
 /**
- * The weights that a node computes with, in float64: as they are, or with `weightBits` round(w / scale) scale, scale being
- * max|w| / 127 of the output channel. Divides and rounds in float32, as the ONNX graphs do (`emitWeight`), so both find the
- * same integers.
+ * round(w / scale) with `weightBits`, scale being max|w| / 127 of the output channel. Divides and rounds in float32, as the
+ * ONNX graphs do (`emitWeight`), so both find the same integers.
  */
+export function integerWeight(node: WeightedNode, bits: WeightBits, weight: Float32Array): IntegerWeight {
+  const limit = largestInteger(bits);
+  const channels = node.op === 'conv2d' ? node.outChannels : node.outFeatures;
+  const fanIn = weight.length / channels;
+  const integers = new Int32Array(weight.length);
+  const scales = Float32Array.from({ length: channels }, (_, c) => {
+    const channel = weight.subarray(c * fanIn, (c + 1) * fanIn);
+    const largest = channel.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
+    const scale = Math.max(Math.fround(largest / limit), Math.fround(smallestScale));
+    channel.forEach((w, i) => (integers[c * fanIn + i] = roundHalfEven(Math.fround(w / scale))));
+    return scale;
+  });
+  return { integers, scales };
+}
+
+/** The weights that a node computes with, in float64: as they are, or with `weightBits` integers times scale. */
 export function effectiveWeight(node: WeightedNode, weight: Float32Array): Float64Array {
   const { weightBits } = node;
   if (weightBits === undefined) return Float64Array.from(weight);
-  const limit = largestInteger(weightBits);
-  const fanIn = weight.length / (node.op === 'conv2d' ? node.outChannels : node.outFeatures);
-  const effective = new Float64Array(weight.length);
-  for (let begin = 0; begin < weight.length; begin += fanIn) {
-    const channel = weight.subarray(begin, begin + fanIn);
-    const largest = channel.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
-    const scale = Math.max(Math.fround(largest / limit), Math.fround(smallestScale));
-    channel.forEach((w, i) => (effective[begin + i] = roundHalfEven(Math.fround(w / scale)) * scale));
-  }
-  return effective;
+  const { integers, scales } = integerWeight(node, weightBits, weight);
+  const fanIn = weight.length / scales.length;
+  return Float64Array.from(integers, (w, i) => w * scales[Math.floor(i / fanIn)]!);
 }
 
 function roundHalfEven(x: number): number {

@@ -24,14 +24,21 @@ export function loadRuntime(): Promise<Runtime> {
 /**
  * Opens a model from memory on the device asked for; `MISSING_DEPENDENCY` where `cuda` is asked for and its provider is
  * not there.
+ *
+ * @param more options of ONNX Runtime
  */
-export async function openSession(model: Uint8Array, { device = 'cpu', deviceId = 0, threads }: RuntimeOptions = {}): Promise<Ort.InferenceSession> {
+export async function openSession(
+  model: Uint8Array,
+  { device = 'cpu', deviceId = 0, threads }: RuntimeOptions = {},
+  more: Ort.InferenceSession.SessionOptions = {},
+): Promise<Ort.InferenceSession> {
   const ort = await loadRuntime();
   const options: Ort.InferenceSession.SessionOptions = {
     executionProviders: device === 'cuda' ? [{ name: 'cuda', deviceId }, 'cpu'] : ['cpu'],
     graphOptimizationLevel: 'all',
     logSeverityLevel: 3,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+    ...more,
   };
   if (device === 'cpu') return ort.InferenceSession.create(model, options);
   return ort.InferenceSession.create(model, options).catch((error: unknown) => {

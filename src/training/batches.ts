@@ -35,7 +35,8 @@ export interface PlanOptions {
 }
 
 /** Every batch from a position on to the end of training, in order. */
-export function* batchPlans(count: number, { seed, batchSize, epochs }: PlanOptions, from: { epoch: number; step: number }): Generator<BatchPlan, undefined> {
+export function* batchPlans(count: number, options: PlanOptions, from: Pick<BatchPlan, 'epoch' | 'step'>): Generator<BatchPlan, undefined> {
+  const { seed, batchSize, epochs } = options;
   for (let epoch = from.epoch; epoch < epochs; epoch++) {
     const order = epochOrder(count, seed, epoch);
     for (const [step, [begin, end]] of [...batchRanges(count, batchSize)].entries()) {

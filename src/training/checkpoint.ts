@@ -4,6 +4,7 @@ import { NoisefloorError } from '../errors.js';
 import { readWholeFile, writeFileAtomic } from '../files.js';
 import type { Graph } from '../graph/graph.js';
 import type { TrainedNetwork } from '../graph/network.js';
+import { integerWeight } from '../graph/weights.js';
 import { parameterSpecs } from '../graph/parameters.js';
 import { inferShapes } from '../graph/shapes.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorsFile } from '../safetensors.js';
@@ -57,25 +58,46 @@ export function hasCheckpoint(directory: string): Promise<boolean> {
 }
 
 export async function writeCheckpoint(directory: string, { network, config, position, optimizerState }: Checkpoint): Promise<void> {
-  const tensors = new Map<string, SafeTensor>([...network.parameters, ...optimizerState]);
-  if (network.samples) {
-    const { images, count } = network.samples;
-    tensors.set(samplesName, { shape: [count, ...network.graph.input.shape], data: images });
-  }
-  const { graph, classes, normalization, provenance } = network;
-  const metadata = {
-    format,
-    version: '1',
-    network: JSON.stringify({ graph, classes, normalization, provenance }),
-    training: JSON.stringify({ config, position }),
-  };
-  await writeFileAtomic(checkpointPath(directory), encodeSafetensors({ tensors, metadata }));
+  const file = networkFile(network, [...network.parameters, ...optimizerState]);
+  const metadata = { ...file.metadata, training: JSON.stringify({ config, position }) };
+  await writeFileAtomic(checkpointPath(directory), encodeSafetensors({ tensors: file.tensors, metadata }));
+}
+
+/**
+ * Writes a trained network alone, as a checkpoint to convert, compare with or begin a training from, but not to resume.
+ * Weights that were trained as 8-bit integers are stored as such: a quarter of the bytes.
+ */
+export async function writeNetwork(directory: string, network: TrainedNetwork): Promise<void> {
+  const tensors = [...network.parameters].flatMap(([name, tensor]): [string, SafeTensor][] => {
+    const node = network.graph.nodes.find((one) => `${one.name}.weight` === name);
+    if (!node || !('weightBits' in node) || node.weightBits === undefined) return [[name, tensor]];
+    const { integers, scales } = integerWeight(node, node.weightBits, tensor.data);
+    return [
+      [name, { shape: tensor.shape, data: Int8Array.from(integers) }],
+      [scaleName(name), { shape: [scales.length], data: scales }],
+    ];
+  });
+  await writeFileAtomic(checkpointPath(directory), encodeSafetensors(networkFile(network, tensors)));
+}
+
+function networkFile({ samples, graph, classes, normalization, provenance }: TrainedNetwork, stored: Iterable<[string, SafeTensor]>): SafeTensorsFile {
+  const tensors = new Map(stored);
+  if (samples) tensors.set(samplesName, { shape: [samples.count, ...graph.input.shape], data: samples.images });
+  return { tensors, metadata: { format, version: '1', network: JSON.stringify({ graph, classes, normalization, provenance }) } };
+}
+
+/** Of a weight that is stored as integers: the real value of 1 of each output channel. */
+function scaleName(weight: string): string {
+  return `${weight}.scale`;
 }
 
 /** Reads the folder of a training run whole, to resume it. Errors: `FILE_NOT_FOUND`, `INVALID_FILE`. */
 export async function readTrainingCheckpoint(directory: string): Promise<Checkpoint> {
   const path = checkpointPath(directory);
   const file = await readCheckpointFile(path);
+  if (file.metadata.training === undefined) {
+    throw new NoisefloorError('INVALID_FILE', `${path} holds a trained network alone, which cannot be resumed: begin a new training from it (initialFrom).`);
+  }
   const network = readNetwork(file, path, (name) => name);
   const { config, position } = parse<{ config: TrainConfig; position: TrainPosition }>(file, 'training', path);
   if (!optimizerKinds.includes(config?.optimizer?.kind) || !Number.isInteger(position?.epoch) || !Number.isInteger(position?.step)) {
@@ -130,8 +152,17 @@ function parse<T>(file: SafeTensorsFile, key: string, path: string): T {
   }
 }
 
-function floatTensor(file: SafeTensorsFile, name: string, shape: readonly number[], path: string): Tensor {
+/** A tensor as float32 where it is stored as integers. */
+function restored(file: SafeTensorsFile, name: string): SafeTensor | undefined {
   const tensor = file.tensors.get(name);
+  const scales = file.tensors.get(scaleName(name));
+  if (!(tensor?.data instanceof Int8Array) || !(scales?.data instanceof Float32Array)) return tensor;
+  const [fanIn, { data }] = [tensor.data.length / scales.data.length, scales];
+  return { shape: tensor.shape, data: Float32Array.from(tensor.data, (w, i) => w * (data[Math.floor(i / fanIn)] as number)) };
+}
+
+function floatTensor(file: SafeTensorsFile, name: string, shape: readonly number[], path: string): Tensor {
+  const tensor = restored(file, name);
   if (!(tensor?.data instanceof Float32Array) || tensor.data.length !== elementCount(shape) || tensor.shape.join() !== shape.join()) {
     const found = tensor ? `[${tensor.shape.join(', ')}]` : 'nothing';
     throw new NoisefloorError('CHECKPOINT_MISMATCH', `${path}: expected float32 "${name}" [${shape.join(', ')}] but found ${found}.`);

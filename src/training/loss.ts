@@ -33,7 +33,8 @@ export interface LossOptions {
 }
 
 /** {@link crossEntropy} against `labels`, and with Mixup {@link mixedLabels}. */
-export function trainingLoss(onnx: OnnxBuilder, logits: string, classes: number, batchSize: string, { labelSmoothing, mixup = 0 }: LossOptions): Loss {
+export function trainingLoss(onnx: OnnxBuilder, logits: string, classes: number, batchSize: string, options: LossOptions): Loss {
+  const { labelSmoothing, mixup = 0 } = options;
   return crossEntropy(onnx, logits, 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
 }
 

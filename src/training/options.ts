@@ -117,6 +117,7 @@ export interface EpochLog {
   /** From 1. */
   readonly epoch: number;
   readonly loss: number;
+  /** On the augmented images; with Mixup hits count by the weight of their label. */
   readonly trainAccuracy: number;
   readonly validationLoss: number;
   /** Of the quantised dense network without noise. */

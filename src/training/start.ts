@@ -15,7 +15,10 @@ const sampleCount = 16;
 /** @param base a trained network with this graph, whose parameters to begin with; without it fresh ones are drawn */
 export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, base?: TrainedNetwork): Checkpoint {
   checkFits(graph, data);
-  if (base) checkSameData(base, data);
+  if (base) {
+    checkSameData(base, data);
+    checkSameSplit(base, config);
+  }
   if (config.temporal) checkSpiking(graph);
   const count = Math.min(sampleCount, data.train.count);
   const images = normalizeRange(data.train, 0, count, data.normalization, data.shape);
@@ -78,6 +81,15 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
   }
 }
 
+/** Images that the network was trained on must not validate it now. */
+function checkSameSplit({ provenance }: TrainedNetwork, config: TrainConfig): void {
+  const before = (provenance.training ?? {}) as Partial<TrainConfig>;
+  for (const key of ['seed', 'validation', 'limit'] as const) {
+    if ((before[key] ?? 'none') === (config[key] ?? 'none')) continue;
+    throw mismatch(`The network to begin with was trained with ${key} ${before[key] ?? 'none'}, not ${config[key] ?? 'none'}: other images were held out. Give the same.`);
+  }
+}
+
 function describeClasses(classes: readonly string[]): string {
   return `${classes.length} classes (${classes.slice(0, 3).join(', ')}, ...)`;
 }
@@ -92,6 +104,6 @@ function checkSpiking(graph: Graph): void {
   const other = activations.find((node) => activationParameter(node) === undefined);
   const why = other ? `activation "${other.name}" is ${other.activation.kind}` : activations.length === 0 ? 'it has no activations' : undefined;
   if (why !== undefined) {
-    throw new NoisefloorError('INVALID_GRAPH', `"${graph.name}" cannot be trained over time, since ${why}: begin with a network of qcfs or lsq activations.`);
+    throw new NoisefloorError('INVALID_GRAPH', `"${graph.name}" cannot be trained over time, since ${why}: begin with a network whose activations have thresholds, such as qcfs.`);
   }
 }

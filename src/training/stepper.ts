@@ -86,6 +86,14 @@ interface Sessions {
   readonly gap?: InferenceSession;
 }
 
+/**
+ * On a CPU without memory patterns: planned from the first step, they hold a second copy of all its memory. A step of
+ * ResNet-18 with batch 128 takes 1.9 GB instead of 3.5, and no longer.
+ */
+function sessionOptions({ device = 'cpu' }: RuntimeOptions): { enableMemPattern?: boolean } {
+  return device === 'cpu' ? { enableMemPattern: false } : {};
+}
+
 /** Names of the models that a stepper of its own opens. */
 function sessionNames({ device }: RuntimeOptions): readonly (keyof Sessions)[] {
   return [...(device === 'cuda' ? (['loop'] as const) : (['training', 'optimizer'] as const)), 'eval', 'spikingEval', 'gap'];
@@ -130,7 +138,7 @@ export class TrainingStepper {
     const sessions: Partial<Record<keyof Sessions, InferenceSession>> = {};
     for (const name of names) {
       const model = models[name];
-      if (model) sessions[name] = await openSession(model, runtime);
+      if (model) sessions[name] = await openSession(model, runtime, sessionOptions(runtime));
     }
     return new TrainingStepper(ort, graph, config, normalization, parameterSpecs(graph), sessions);
   }

@@ -22,12 +22,12 @@ let out: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'noisefloor-finetune-'));
   base = join(folder, 'base');
-  await train({ network: tinyNetwork(levels8), data, out: base, epochs: 3, batchSize: 16, learningRate: 0.02, threads: 1 });
+  await train({ network: tinyNetwork(levels8), data, out: base, epochs: 3, batchSize: 16, learningRate: 0.02, validation: 0.3, threads: 1 });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 beforeEach(async () => void (out = join(await mkdtemp(join(folder, 'run-')), 'out')));
 
-const options = (more: Partial<TrainOptions> = {}): TrainOptions => ({ data, out, initialFrom: base, timeSteps: 2, epochs: 4, batchSize: 16, threads: 1, ...more });
+const options = (more: Partial<TrainOptions> = {}): TrainOptions => ({ data, out, initialFrom: base, timeSteps: 2, epochs: 4, batchSize: 16, validation: 0.3, threads: 1, ...more });
 
 async function readLog(): Promise<EpochLog[]> {
   return (await readFile(join(out, 'log.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as EpochLog);
@@ -68,10 +68,10 @@ describe('fine-tuning over time', () => {
   });
 
   test('the engine has the accuracy and the spikes of the spiking evaluation', async () => {
-    const { network } = await train(options({ epochs: 1, validation: 30 }));
+    const { network } = await train(options({ epochs: 1 }));
     const { spiking } = (await readLog())[0]!;
     const session = await SpikingSession.create(convert(network, { weights: 'int16' }).model);
-    const { validation } = splitValidation(data.train, 30, deriveSeed(0, seedUse.validation), 'validation');
+    const { validation } = splitValidation(data.train, 0.3, deriveSeed(0, seedUse.validation), 'validation');
     const result = await evaluate(session, { ...data, test: validation }, { timeSteps: [2] });
     await session.dispose();
     expect(result.top1[0]).toBeCloseTo(spiking!.accuracy, 10);
@@ -129,9 +129,18 @@ describe('bad input', () => {
     await expect(train(options({ data: { ...data, ...change } }))).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
   });
 
+  test.each([
+    [{ seed: 1 }, 'seed 0, not 1'],
+    [{ validation: 0.2 }, 'validation 0.3, not 0.2'],
+    [{ limit: 60 }, 'limit none, not 60'],
+  ])('another validation part, which the network was trained on: %j', async (change, named) => {
+    const message = expect.stringContaining(`trained with ${named}: other images were held out. Give the same.`) as string;
+    await expect(train(options(change))).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH', message });
+  });
+
   test('a network of relu activations', async () => {
     const relu = join(out, 'relu');
-    await train({ network: tinyNetwork({ kind: 'relu' }), data, out: relu, epochs: 1, batchSize: 16, threads: 1 });
+    await train({ network: tinyNetwork({ kind: 'relu' }), data, out: relu, epochs: 1, batchSize: 16, validation: 0.3, threads: 1 });
     const message = expect.stringMatching(/"tiny" cannot be trained over time, since activation "first.act" is relu: begin with/) as string;
     await expect(train(options({ initialFrom: relu }))).rejects.toMatchObject({ code: 'INVALID_GRAPH', message });
   });

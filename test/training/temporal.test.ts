@@ -104,6 +104,12 @@ const graphs: Record<string, Graph> = {
     const block = b.activation(b.add(convBn(inner, 'conv2'), stem, 'sum'), 'act2', qcfs);
     return b.build(b.linear(b.flatten(b.avgPool(block, 'pool', 2), 'flat'), 'fc', { outFeatures: 3 }));
   })(),
+  'a threshold that is fixed and one that is not': (() => {
+    const b = new GraphBuilder('spikes', [6]);
+    const first = b.activation(b.linear(b.input, 'fc1', { outFeatures: 9 }), 'act1', { kind: 'spike', initialThreshold: 0.6, trainable: false });
+    const second = b.activation(b.linear(first, 'fc2', { outFeatures: 8 }), 'act2', { kind: 'spike', initialThreshold: 0.6, trainable: true });
+    return b.build(b.linear(second, 'fc3', { outFeatures: 3 }));
+  })(),
   'a steady value added to spikes': (() => {
     const b = new GraphBuilder('steady', [2, 4, 3]);
     const still = b.batchNorm(b.conv2d(b.input, 'conv0', { outChannels: 2, kernel: 1, bias: true }), 'bn0');

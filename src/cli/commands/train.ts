@@ -94,6 +94,7 @@ export async function trainWithProgress(options: TrainOptions, output: Output): 
     output.log(
       `Epoch ${event.epoch} of ${event.epochs}: loss ${event.loss.toFixed(4)}, train ${percent(event.trainAccuracy)}, ` +
         `validation ${percent(event.validationAccuracy)}, ${event.spiking ? `${describeSpiking(event.spiking)}, ` : ''}` +
+        (event.gradientNorm === undefined ? '' : `gradient norm ${event.gradientNorm.toPrecision(3)}, `) +
         `${duration(event.seconds)}, ${duration(event.stallSeconds)} of it waiting for data`,
     );
   };

@@ -33,7 +33,10 @@ export function checkAugmentations(names: readonly string[]): AugmentationName[]
   for (const alike of [['standard', 'crop', 'resized-crop'], ['standard', 'flip']]) {
     const both = alike.filter((name) => names.includes(name));
     if (both.length > 1) {
-      throw new NoisefloorError('INVALID_ARGUMENT', `The augmentations ${both.join(' and ')} do the same twice: take one of them. standard is crop and flip as the data set publishes them.`);
+      throw new NoisefloorError(
+        'INVALID_ARGUMENT',
+        `The augmentations ${both.join(' and ')} do the same twice: take one of them. standard is the published crop and flip.`,
+      );
     }
   }
   return augmentationNames.filter((name) => names.includes(name));
@@ -88,7 +91,10 @@ function stepsOf(name: AugmentationName, facts: ImageFacts): Step[] {
     case 'autoaugment':
     case 'colour-jitter':
       if (channels === 1 || channels === 3) return [name === 'autoaugment' ? autoAugment : colourJitter];
-      throw new NoisefloorError('INVALID_ARGUMENT', `The augmentation ${name} needs images of 1 or 3 channels, but ${facts.spec} has ${channels}: leave it out.`);
+      throw new NoisefloorError(
+        'INVALID_ARGUMENT',
+        `The augmentation ${name} needs images of 1 or 3 channels, but ${facts.spec} has ${channels}: leave it out.`,
+      );
   }
 }
 

@@ -14,7 +14,9 @@ export const conv2dRule: LayerRule<Conv2dNode> = ({ onnx, shapes, device }, node
     backward: (gradient, needsInput) => ({
       inputs: [needsInput ? inputGradient(onnx, geometry, weight, gradient) : undefined],
       parameters: {
-        [parameter]: weightGradient(onnx, device, geometry, input!.value, gradient),
+        get [parameter]() {
+          return weightGradient(onnx, device, geometry, input!.value, gradient);
+        },
         ...(node.bias ? { [bias]: onnx.node('ReduceSum', [gradient, onnx.ints([0, 2, 3])], { keepdims: 0 }) } : {}),
       },
     }),

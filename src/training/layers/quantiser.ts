@@ -2,6 +2,7 @@ import { levelsOf, type ActivationNode } from '../../graph/graph.js';
 import { activationParameter } from '../../graph/parameters.js';
 import { emitStep } from '../../onnx/layers.js';
 import { dotPerChannel, emitAffine, spread, sumPerChannel } from './affine.js';
+import { computedAfter } from './order.js';
 import type { Affine, Operand, TrainingContext } from './rule.js';
 
 /** What the activations with a threshold share: y = step f(z / step), joined with a batch normalisation before it. */
@@ -45,8 +46,9 @@ export class Quantiser {
 
   /** floor of `value` clipped to [lowest, highest], and where it was inside. */
   round(value: string, lowest: number, highest: number): { level: string; inside: string } {
+    const { onnx } = this.context;
     const { clipped, inside } = this.clip(value, lowest, highest);
-    return { level: this.context.onnx.node('Floor', [clipped]), inside };
+    return { level: computedAfter(onnx, onnx.node('Floor', [clipped]), inside), inside };
   }
 
   /** The value itself: level * step. */

@@ -33,7 +33,7 @@ export type NoiseKind = (typeof noiseKinds)[number];
 export interface NodeGradients {
   /** One per input, in the order of the node's inputs. Left out where the input needs none. */
   readonly inputs: readonly (string | undefined)[];
-  /** By parameter name, such as `conv1.weight`. */
+  /** By parameter name, such as `conv1.weight`; one that costs much is a getter, which emits when it is read. */
   readonly parameters: Readonly<Record<string, string>>;
 }
 

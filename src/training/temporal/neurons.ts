@@ -62,6 +62,7 @@ export function neuronRule(context: TrainingContext, node: ActivationNode, input
   const neurons = new Neurons(context, node, input, config);
   const currents = steady ? new Array<string>(timeSteps).fill(neurons.current) : splitSteps(onnx, neurons.current, timeSteps);
   const { charged, spikes } = emitIntegrateAndFire(onnx, currents);
+  if (hasFixedThreshold(node)) context.updateBuffer(neurons.threshold, neurons.threshold);
   const value = onnx.node('Mul', [onnx.node('Cast', [joinSteps(onnx, spikes)], { to: 1 }), neurons.threshold], {}, node.name);
   return {
     value,
@@ -124,6 +125,7 @@ class Neurons {
     const { onnx, shapes } = this.context;
     const { activation } = this.node;
     const parameter = activationParameter(this.node)!;
+    if (hasFixedThreshold(this.node)) return {};
     if (!this.config.trainThresholds) return { [parameter]: onnx.floats(0) };
     const shape = shapes.get(this.node.input)!;
     const overOutput = onnx.node('ReduceSum', [dotPerChannel(onnx, gradient, value, shapes.get(this.node.name)!)], { keepdims: 0 });
@@ -134,6 +136,11 @@ class Neurons {
     // lsq: d theta / d s = p and theta = s p, so the quotient is that by s.
     return { [parameter]: onnx.node('Div', [gap, activation.kind === 'lsq' ? parameter : this.threshold]) };
   }
+}
+
+/** Whether the threshold is stored as a buffer and not trained. */
+function hasFixedThreshold({ activation }: ActivationNode): boolean {
+  return activation.kind === 'spike' && !activation.trainable;
 }
 
 function total(onnx: OnnxBuilder, values: readonly string[]): string {

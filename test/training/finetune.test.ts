@@ -60,7 +60,8 @@ describe('fine-tuning over time', () => {
     ['a trained clip and weights of 8 bits', { kind: 'tcl', initialThreshold: 3 }, { weightBits: 8 }],
   ])('goes on from %s', async (_, activation, more) => {
     const begin = join(out, '..', 'begin');
-    const first = await train({ network: tinyNetwork(activation), data, out: begin, epochs: 1, batchSize: 16, threads: 1, ...more });
+    const { validation } = options();
+    const first = await train({ network: tinyNetwork(activation), data, out: begin, epochs: 1, batchSize: 16, validation, threads: 1, ...more });
     const { network } = await train(options({ initialFrom: begin, epochs: 1 }));
     expect(network.graph).toEqual(first.network.graph);
     expect(network.parameters.get('first.act.threshold')).toEqual(first.network.parameters.get('first.act.threshold'));

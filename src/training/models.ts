@@ -45,6 +45,7 @@ export interface TrainingStep {
   readonly loss: string;
   readonly correct: string;
   readonly gradientOf: (parameter: string) => string;
+  /** The next value of a buffer; the buffer itself where no rule updates it. */
   readonly bufferOf: (buffer: string) => string;
 }
 
@@ -84,7 +85,7 @@ export function differentiateStep(
     loss: loss.value,
     correct: loss.correct,
     gradientOf: (name) => scaled(gradients.get(name)!, 1 / lossScale),
-    bufferOf: (name) => buffers.get(name)!,
+    bufferOf: (name) => buffers.get(name) ?? name,
   };
 }
 

@@ -58,8 +58,10 @@ function refuseOtherNetwork(directory: string, saved: Graph, asked: Graph): void
     const at = differs >= 0 ? differs : here.length;
     throw new NoisefloorError('CHECKPOINT_MISMATCH', `${directory} holds another network: ${there[at] ?? 'nothing'} where ${here[at] ?? 'nothing'} is expected.`);
   }
-  if (JSON.stringify(saved) !== JSON.stringify(asked)) {
-    throw new NoisefloorError('CHECKPOINT_MISMATCH', `${directory} holds another network: "${saved.name}" with the same tensors but other settings.`);
+  const other = asked.nodes.findIndex((node, i) => JSON.stringify(node) !== JSON.stringify(saved.nodes[i]));
+  if (other >= 0 || JSON.stringify(saved) !== JSON.stringify(asked)) {
+    const [found, expected] = [saved, asked].map((graph) => (other >= 0 ? JSON.stringify(graph.nodes[other]) : `"${graph.name}"`));
+    throw new NoisefloorError('CHECKPOINT_MISMATCH', `${directory} holds another network: the same tensors, but ${found} where ${expected} is expected.`);
   }
 }
 

@@ -55,6 +55,19 @@ describe('fine-tuning over time', () => {
     expect(network.provenance).toMatchObject({ training: { temporal: { timeSteps: 2, surrogate: 'rectangle' } }, initialFrom: began.network.provenance });
   });
 
+  test.each<[string, Activation, Partial<TrainOptions>]>([
+    ['spikes of a fixed threshold', { kind: 'spike', initialThreshold: 1, trainable: false }, {}],
+    ['a trained clip and weights of 8 bits', { kind: 'tcl', initialThreshold: 3 }, { weightBits: 8 }],
+  ])('goes on from %s', async (_, activation, more) => {
+    const begin = join(out, '..', 'begin');
+    const { validation } = options();
+    const first = await train({ network: tinyNetwork(activation), data, out: begin, epochs: 1, batchSize: 16, validation, threads: 1, ...more });
+    const { network } = await train(options({ initialFrom: begin, epochs: 1 }));
+    expect(network.graph).toEqual(first.network.graph);
+    expect(network.parameters.get('first.act.threshold')).toEqual(first.network.parameters.get('first.act.threshold'));
+    expect(network.parameters.get('fc.weight')!.data).not.toEqual(first.network.parameters.get('fc.weight')!.data);
+  });
+
   test('the engine has the accuracy and the spikes of the spiking evaluation', async () => {
     const { network } = await train(options({ epochs: 1 }));
     const { spiking } = (await readLog())[0]!;

@@ -148,6 +148,17 @@ describe('stopping and resuming', () => {
     await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, mixup: 0.2 }))).rejects.toThrow(/mixup 0, not 0.2/);
   });
 
+  test('the same tensors with other settings are refused with the first node that differs', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1 }));
+    await expect(resumedStart(out, withWeightBits(tinyNetwork(), 8), configOf({ epochs: 1 }))).rejects.toThrow(/same tensors, but .*"first\.conv".* where .*"weightBits":8/);
+    await expect(resumedStart(out, tinyNetwork({ kind: 'qcfs', levels: 8, initialThreshold: 2 }), configOf({ epochs: 1 }))).rejects.toThrow(/"levels":4.* where .*"levels":8/);
+  });
+
+  test('another option of the method is refused by name', async () => {
+    await run(lsqNetwork, configOf({ noise: 'adaptor', epochs: 1 }));
+    await expect(resumedStart(out, lsqNetwork, configOf({ noise: 'adaptor', noiseVariant: 'C', epochs: 1 }))).rejects.toThrow(/noiseVariant "A", not "C"/);
+  });
+
   test('another option is refused by name', async () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
     await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, batchSize: 8 }))).rejects.toThrow(/batchSize 16, not 8/);

@@ -23,7 +23,6 @@ export function spike(context: TrainingContext, node: ActivationNode, activation
     method.surrogate === 'gaussian'
       ? emitSurrogate(onnx, 'gaussian', scaled, method.noiseSigma || defaultSigma)
       : emitSurrogate(onnx, method.surrogate, membrane);
-  if (!activation.trainable) context.updateBuffer(quantiser.parameter, quantiser.parameter);
   return {
     value: quantiser.value(level),
     backward: (gradient) => {

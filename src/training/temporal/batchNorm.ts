@@ -13,7 +13,6 @@ export const frozenBatchNormRule: LayerRule<BatchNormNode> = (context, node, [in
   const inverse = onnx.node('Reciprocal', [onnx.node('Sqrt', [onnx.node('Add', [variance, onnx.floats(node.epsilon)])])]);
   const scale = onnx.node('Mul', [weight, inverse]);
   const affine = { base: input!.value, scale, shift: onnx.node('Sub', [bias, onnx.node('Mul', [mean, scale])]) };
-  for (const buffer of [mean, variance]) context.updateBuffer(buffer, buffer);
   return {
     affine,
     get value() {

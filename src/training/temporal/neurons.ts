@@ -62,7 +62,6 @@ export function neuronRule(context: TrainingContext, node: ActivationNode, input
   const neurons = new Neurons(context, node, input, config);
   const currents = steady ? new Array<string>(timeSteps).fill(neurons.current) : splitSteps(onnx, neurons.current, timeSteps);
   const { charged, spikes } = emitIntegrateAndFire(onnx, currents);
-  if (hasFixedThreshold(node)) context.updateBuffer(neurons.threshold, neurons.threshold);
   const value = onnx.node('Mul', [onnx.node('Cast', [joinSteps(onnx, spikes)], { to: 1 }), neurons.threshold], {}, node.name);
   return {
     value,

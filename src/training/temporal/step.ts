@@ -20,11 +20,9 @@ export function emitTemporalStep(
   config: TemporalConfig,
   { device, lossScale = 1 }: StepTarget,
 ): TrainingStep {
-  const buffers = new Map<string, string>();
-  const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
-  const context = temporalContext(onnx, graph, { method: resolveMethod(options), lossScale, device, updateBuffer });
+  const context = temporalContext(onnx, graph, { method: resolveMethod(options), lossScale, device });
   const forward = emitForward(context, graph, temporalRule(graph, config));
-  return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, buffers);
+  return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, new Map());
 }
 
 /**

@@ -115,6 +115,8 @@ function normalize(onnx: OnnxBuilder, bytes: string, { mean, std }: Normalizatio
 
 function generator(onnx: OnnxBuilder, options: TrainingGraphOptions): NoiseSource {
   const { shape, scale } = drawLaw(resolveMethod(options));
+  // RandomNormalLike with scale 0 ends the whole process.
+  if (scale === 0) return (like) => onnx.node('Mul', [like, onnx.floats(0)]);
   const draw: NoiseSource =
     shape === 'uniform'
       ? (like) => onnx.node('RandomUniformLike', [like], { dtype: 1, low: { float: -scale }, high: { float: scale } })

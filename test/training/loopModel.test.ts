@@ -87,6 +87,11 @@ test('a loss that is not finite stops the loop with step and learning rate, and 
   await stepper.release();
 });
 
+test('noise of strength 0 is no noise', async () => {
+  const silent = await runLoop(tinyNetwork(), { noise: 'nq', noiseSigma: 0 });
+  expect(silent).toEqual(await runLoop(tinyNetwork(), { noise: 'none' }));
+});
+
 interface LoopRun {
   readonly losses: readonly number[];
   /** Of the same steps once more in the same session. */

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { openDataset } from '../data/open.js';
 import type { Dataset } from '../data/dataset.js';
@@ -87,11 +89,15 @@ async function refuseExisting(directory: string): Promise<void> {
   }
 }
 
+/** How long the training thread may take to end by itself. */
+const graceMilliseconds = 10_000;
+
 function runInWorker(job: WorkerJob, { signal, onProgress, out }: TrainOptions): Promise<TrainResult> {
   if (signal?.aborted) return Promise.reject(new NoisefloorError('ABORTED', 'Training was aborted before it began.'));
   const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: job, name: 'noisefloor-train' });
   const stop = (): void => void Atomics.store(new Int32Array(job.stop), 0, 1);
   signal?.addEventListener('abort', stop, { once: true });
+  const exited = once(worker, 'exit').catch(() => undefined);
   const epochs: EpochLog[] = [];
   return new Promise<TrainResult>((resolve, reject) => {
     worker.on('message', (message: WorkerMessage) => {
@@ -116,6 +122,9 @@ function runInWorker(job: WorkerJob, { signal, onProgress, out }: TrainOptions):
     worker.on('exit', (code) => reject(new Error(`The training thread ended early with code ${code}.`)));
   }).finally(async () => {
     signal?.removeEventListener('abort', stop);
+    stop();
+    // A thread that is terminated while the runtime or its loader threads still end can take the process with it.
+    await Promise.race([exited, delay(graceMilliseconds, undefined, { ref: false })]);
     await worker.terminate();
   });
 }

@@ -22,6 +22,9 @@ export interface LoopOptions extends TrainingGraphOptions, StepRecipe {
  */
 const mixedLossScale = 4096;
 
+/** Over time they are about thirty times as large: without batch statistics nothing takes the scale of the weights out. */
+const temporalLossScale = 256;
+
 interface LoopState {
   readonly name: string;
   readonly spec: ParameterSpec;
@@ -86,11 +89,13 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
   }
   body.nodeNamed('Identity', [normalize(body, pick('images'), normalization)], [graph.input.name]);
 
-  const target = { device: 'cuda', lossScale: mixed ? mixedLossScale : 1 } as const;
+  const scale = options.temporal ? temporalLossScale : mixedLossScale;
+  const target = { device: 'cuda', lossScale: mixed ? scale : 1 } as const;
+
   const step = emitTrainingStep(body, graph, options, target, generator(body, options));
   const clock = { learningRate: pick('learning_rates'), step: () => pick('step_numbers'), averageDecay: () => pick('average_decays') };
   const next = new Map(parameterSpecs(graph).filter(({ role }) => role === 'buffer').map(({ name }) => [name, step.bufferOf(name)]));
-  const optimized = emitOptimizer(body, parameterSpecs(graph), options.optimizer, clock, step, options);
+  const optimized = emitOptimizer(body, parameterSpecs(graph), options.optimizer, clock, step, { ...options, skipOverflow: mixed });
   for (const updated of optimized.updates) {
     next.set(updated.spec.name, updated.parameter);
     for (const { name, value } of updated.states) next.set(name, value);

@@ -49,6 +49,8 @@ export interface StepRecipe {
   readonly ema: number;
   /** Largest norm of all gradients together; 0 does not clip. */
   readonly clipNorm: number;
+  /** With clipping: a step whose gradients are not finite changes nothing. Default false. */
+  readonly skipOverflow?: boolean;
 }
 const plainRecipe: StepRecipe = { ema: 0, clipNorm: 0 };
 
@@ -123,7 +125,7 @@ export function emitOptimizer(
 ): OptimizerStep {
   const update = options.kind === 'sgd' ? sgd(onnx, options, clock) : adamW(onnx, options, clock);
   const trained = specs.filter(({ role }) => role !== 'buffer');
-  const clipped = recipe.clipNorm > 0 ? emitClip(onnx, trained.map(({ name }) => name), source.gradientOf, recipe.clipNorm) : undefined;
+  const clipped = recipe.clipNorm > 0 ? emitClip(onnx, trained.map(({ name }) => name), source.gradientOf, recipe.clipNorm, recipe.skipOverflow) : undefined;
   const gradientOf = clipped?.gradientOf ?? source.gradientOf;
   const updates = trained.map((spec) => {
     const states = stateNames(options.kind, spec.name);

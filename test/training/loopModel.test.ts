@@ -92,6 +92,23 @@ test('noise of strength 0 is no noise', async () => {
   expect(silent).toEqual(await runLoop(tinyNetwork(), { noise: 'none' }));
 });
 
+test('a step whose float16 gradients overflow changes nothing but the running statistics', async () => {
+  const graph = tinyNetwork();
+  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', precision: 'mixed', clipNorm: 1, optimizer: { kind: 'sgd', weightDecay: 0 } });
+  const parameters = initialParameters(graph, new Random(7));
+  // Weights of the last layer so large that the gradients before it pass 65504, of signs that keep the logits below.
+  const weight = parameters.get('fc.weight')!.data;
+  weight.forEach((_, i) => (weight[i] = (i % 2 === 0 ? 300 : -300) * [1, -1, 0][Math.floor((3 * i) / weight.length)]!));
+  const stepper = await TrainingStepper.create(graph, config, data.normalization, buildTrainingModels(graph, config, data.normalization), { threads: 1 }, ['loop']);
+  stepper.load(parameters);
+  const results = await stepper.steps(batches, settings);
+  for (const { loss, gradientNorm } of results) expect([Number.isFinite(loss), gradientNorm]).toEqual([true, 0]);
+  for (const { name, role } of parameterSpecs(graph)) {
+    if (role !== 'buffer') expect(stepper.parameters().get(name)!.data, name).toEqual(parameters.get(name)!.data);
+  }
+  await stepper.release();
+});
+
 interface LoopRun {
   readonly losses: readonly number[];
   /** Of the same steps once more in the same session. */

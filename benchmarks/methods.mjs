@@ -1,0 +1,91 @@
+// Trains every method on the same budget, converts it and evaluates the spiking network: the rows of docs/results.md.
+// Resumable: what is in --out is not done again. node benchmarks/methods.mjs --data cifar10:DIR --out runs/methods
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Command, Option } from 'commander';
+
+const rows = {
+  qcfs: '--noise none',
+  'qcfs, L = 2': '--noise none --levels 2',
+  nq: '--noise nq',
+  'nq, sigma fixed at 0.15 theta': '--noise nq --noise-sigma 0.15',
+  'nq, half strength': '--noise nq --noise-strength 0.5',
+  lsq: '--noise none --activation lsq',
+  'adaptor A': '--noise adaptor',
+  'adaptor A, a = 0.25': '--noise adaptor --noise-amplitude 0.25',
+  'adaptor B': '--noise adaptor --noise-variant B',
+  'adaptor C': '--noise adaptor --noise-variant C',
+  'single-step, Gaussian 0.1': '--noise single-step --noise-sigma 0.1',
+  'single-step, Gaussian 0.3': '--noise single-step',
+  'single-step, Gaussian 0.5': '--noise single-step --noise-sigma 0.5',
+  'single-step, uniform': '--noise single-step --noise-law uniform',
+  'spike, no noise': '--noise none --activation spike',
+  'slip-relu': '--noise none --activation slip-relu',
+  tcl: '--noise none --activation tcl',
+  relu: '--noise none --activation relu',
+  'qcfs, int8 weights': '--noise none --weight-bits 8',
+  'qcfs, penalty 0.1': '--noise none --activity-penalty 0.1',
+  'qcfs, Hoyer penalty 0.02': '--noise none --activity-penalty 0.02 --penalty hoyer',
+};
+/** Last stages, on the first row. */
+const stages = { 'qcfs, then over time at T = 2': '--time-steps 2', 'qcfs, then over time at T = 4': '--time-steps 4' };
+const timeSteps = [1, 2, 4, 8, 16, 32];
+
+const number = (text) => Number(text);
+const options = new Command('methods')
+  .requiredOption('--data <spec>', 'such as cifar10:DIR')
+  .requiredOption('--out <dir>', 'folder for the runs')
+  .addOption(new Option('--network <name>').default('resnet20'))
+  .addOption(new Option('--epochs <n>').argParser(number).default(12))
+  .addOption(new Option('--finetune-epochs <n>').argParser(number).default(3))
+  .addOption(new Option('--batch-size <n>').argParser(number).default(256))
+  .addOption(new Option('--learning-rate <x>').argParser(number).default(0.1))
+  .addOption(new Option('--seed <n>').argParser(number).default(0))
+  .addOption(new Option('--device <device>').choices(['cpu', 'cuda']).default('cpu'))
+  .addOption(new Option('--only <text>', 'rows whose name contains this'))
+  .parse()
+  .opts();
+
+const cli = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist', 'cli', 'main.js');
+await mkdir(options.out, { recursive: true });
+const wanted = (name) => options.only === undefined || name.includes(options.only);
+const results = [];
+for (const [name, method] of Object.entries(rows)) {
+  if (wanted(name)) results.push(await row(name, ['train', '--network', options.network, ...common(options.epochs, options.learningRate), ...method.split(' ')]));
+}
+for (const [name, stage] of Object.entries(stages)) {
+  if (wanted(name)) results.push(await row(name, ['finetune', folder('qcfs'), ...common(options.finetuneEpochs, 0.002), '--clip-norm', '5', ...stage.split(' ')]));
+}
+const head = ['method', 'dense', ...timeSteps.map((t) => `T=${t}`), 'T*d at T=4'];
+console.log([head, head.map(() => '---'), ...results].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+
+function folder(name) {
+  return join(options.out, name.toLowerCase().replace(/[^a-z0-9.]+/g, '-'));
+}
+
+function common(epochs, learningRate) {
+  const { data, batchSize, seed, device } = options;
+  return ['--data', data, '--epochs', epochs, '--batch-size', batchSize, '--learning-rate', learningRate, '--seed', seed, '--device', device].map(String);
+}
+
+async function row(name, train) {
+  const [directory, model, report] = [folder(name), `${folder(name)}.safetensors`, `${folder(name)}.json`];
+  if (!existsSync(report)) {
+    console.error(name);
+    await noisefloor(...train, '--out', directory, ...(existsSync(join(directory, 'checkpoint.safetensors')) ? ['--resume'] : []));
+    await noisefloor('convert', directory, '--out', model, ...(name === 'relu' ? ['--calibration-data', options.data] : []));
+    await writeFile(report, await noisefloor('eval', model, '--data', options.data, '--time-steps', timeSteps.join(), '--against', directory, '--json'));
+  }
+  const { top1, spikesPerNeuron, dense } = JSON.parse(await readFile(report, 'utf8'));
+  const percent = (share) => (100 * share).toFixed(2);
+  return [name, percent(dense.top1), ...top1.map(percent), spikesPerNeuron[timeSteps.indexOf(4)].toFixed(2)];
+}
+
+async function noisefloor(...args) {
+  const { stdout } = await promisify(execFile)(process.execPath, [cli, ...args], { maxBuffer: 2 ** 26 });
+  return stdout;
+}

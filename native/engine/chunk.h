@@ -13,7 +13,7 @@ namespace noisefloor {
 struct SpikeStore {
   Buffer<uint8_t> words;     ///< [position][channelStride] words of 8, 16, 32 or 64 bits: bit t is step t
   Buffer<uint32_t> starts;   ///< [row][steps][width + 1] into indices
-  Buffer<uint32_t> indices;  ///< the spikes of a row of positions, step after step, as x * channelStride + channel
+  Buffer<uint32_t> indices;  ///< the spikes of a row of positions, step after step, as indexUnit * (x * channelStride + channel)
 };
 
 /// The kernels for words that hold `steps` bits.

@@ -3,13 +3,15 @@
 
 namespace noisefloor {
 
+constexpr uint32_t listSlack = 16;
+
 /// Lists the spikes of one row of positions, step after step.
 ///
 /// words    [positions][stride] of 8, 16, 32 or 64 bits; stride is a multiple of 16
 /// starts   [steps][positions + 1] into indices: where position x's spikes of step t begin, and, at x = positions,
 ///          where the step ends and the next one begins. starts[0] is given
-/// indices  x * stride + channel of every spike, ascending within a step
-/// May write up to 16 entries past the end of the last step.
+/// indices  indexUnit * (x * stride + channel) of every spike, ascending within a step
+/// May write up to listSlack entries past the end of the last step.
 using IndexFn = void(const void* words, uint32_t positions, uint32_t stride, uint32_t steps, uint32_t* indices,
                      uint32_t* starts);
 
@@ -17,23 +19,19 @@ using IndexFn = void(const void* words, uint32_t positions, uint32_t stride, uin
 /// width is a multiple of 16. Accumulator: int32; at most one spike a call, so exact for 2^31 calls.
 using IdentityFn = void(const void* words, uint32_t steps, uint32_t width, int32_t* acc);
 
-/// Adjacent source positions of one row, seen through adjacent kernel taps: their spikes of a step are one run.
-struct Segment {
-  const uint32_t* starts;  ///< of the first position at step 0, see IndexFn
-  uint32_t positions;
-  uint32_t stepStride;     ///< of starts
-  uint32_t base;           ///< added to an index, modulo 2^32, it gives the number of the weight row
+/// One row of source positions, seen through one row of a kernel.
+struct ListedRow {
+  const uint32_t* starts;  ///< of its first position at step 0, see IndexFn
+  uint32_t offset;         ///< added to its indices
 };
 
-/// Turns the spikes that a receptive field sees into one list of weight rows a step.
-/// Step t gets (base + index) << shift for every index of every segment, padded with `zeroRow` to a multiple of 4.
+/// Merges the lists of some rows position by position, so that what a whole kernel sees is one run:
+/// for each step and each position, the spikes of that position of every row, one row after the other.
 ///
-/// counts  [steps], set to the padded lengths; the steps' lists follow each other in `offsets`
-/// Returns the end of the last list.
-/// May read and write listSlack entries past the end of a list.
-using RowsFn = uint32_t*(const uint32_t* indices, const Segment* segments, uint32_t segmentCount, uint32_t steps,
-                         uint32_t shift, uint32_t zeroRow, uint32_t* offsets, uint32_t* counts);
-
-constexpr uint32_t listSlack = 32;
+/// indices   of all rows; an index of position x becomes index + x * advance + offset of its row
+/// merged, starts  [steps][positions + 1] as IndexFn writes them; starts[0] is given
+/// May read and write up to listSlack entries past the end of a list.
+using MergeFn = void(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions,
+                     uint32_t steps, uint32_t advance, uint32_t* merged, uint32_t* starts);
 
 }  // namespace noisefloor

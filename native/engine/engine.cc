@@ -107,6 +107,7 @@ void Engine::runLayers(const Progress& progress) {
   chunk.kernels = &kernelsOf(isa_);
   chunk.word = wordKernels(*chunk.kernels, progress.steps());
   chunk.steps = progress.steps();
+  chunk.lists = stepLists(chunk.steps);
   chunk.images = progress.count;
   chunk.input = input_.data();
   chunk.stores = &stores_;

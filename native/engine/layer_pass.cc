@@ -47,7 +47,7 @@ LayerPass::StoreSize LayerPass::storeSize(const Layer& layer, uint32_t steps, si
   const size_t positions = images * static_cast<size_t>(layer.shape.positions());
   const size_t wordBytes = steps <= 8 ? 1 : steps <= 16 ? 2 : steps <= 32 ? 4 : 8;
   const size_t spikes = positions * static_cast<size_t>(layer.shape.channels) * steps;
-  return {positions * layer.channelStride() * wordBytes, rows * Chunk::startsPerRow(layer.shape, steps),
+  return {positions * layer.channelStride() * wordBytes, rows * Chunk::startsPerRow(layer.shape, stepLists(steps).listCount),
           spikes + (rows + 1) * listSlack};
 }
 
@@ -119,7 +119,7 @@ size_t LayerPass::mergedSize(size_t& starts) const {
     const Shape& source = s.geometry.source;
     const size_t rowSize = static_cast<size_t>(source.width) * static_cast<size_t>(source.channels) * chunk_.steps;
     size += tileRows_ * (rowSize * static_cast<size_t>(s.geometry.kernel.y) + listSlack);
-    starts += tileRows_ * Chunk::startsPerRow(source, chunk_.steps);
+    starts += tileRows_ * Chunk::startsPerRow(source, chunk_.lists.listCount);
   }
   return size;
 }
@@ -131,7 +131,7 @@ void LayerPass::mergeRows(const Tile& range, Scratch& scratch) const {
   for (size_t row = range.firstRow; row < range.endRow; ++row) {
     for (const Synapse& s : layer_.synapses) {
       if (!s.merged) continue;
-      const size_t size = Chunk::startsPerRow(s.geometry.source, chunk_.steps);
+      const size_t size = Chunk::startsPerRow(s.geometry.source, chunk_.lists.listCount);
       starts[0] = end;
       mergeRow(s, row, starts, scratch);
       end = starts[size - 1];
@@ -155,7 +155,7 @@ void LayerPass::mergeRow(const Synapse& s, size_t row, uint32_t* starts, Scratch
   const uint32_t advance = indexUnit * static_cast<uint32_t>(g.kernel.y - 1) * source.channelStride();
   chunk_.kernels->merge(chunk_.storeOf(source).indices.data(), scratch.listedRows.data(),
                         static_cast<uint32_t>(scratch.listedRows.size()), static_cast<uint32_t>(source.shape.width),
-                        chunk_.steps, advance, scratch.merged.data(), starts);
+                        chunk_.lists.listCount, advance, scratch.merged.data(), starts);
 }
 
 /// Finds the runs of spikes that the positions of a tile see, once for all blocks and steps.
@@ -193,11 +193,11 @@ void LayerPass::addSegments(const Unit& unit, const Position& at, Scratch& scrat
   const Synapse& s = layer_.synapses[unit.synapse];
   const Layer& source = chunk_.sourceOf(s);
   const int64_t stride = source.channelStride();
-  const uint32_t stepStride = static_cast<uint32_t>(source.shape.width) + 1;
+  const uint32_t listStride = static_cast<uint32_t>(source.shape.width) + 1;
   s.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
     const uint32_t* starts = chunk_.startsOf(source, at.image, y, x);
     const int64_t base = (s.geometry.columnOrder(tap) - x) * stride;
-    scratch.segments.push_back({starts, static_cast<uint32_t>(count), stepStride, base});
+    scratch.segments.push_back({starts, static_cast<uint32_t>(count), listStride, base});
   });
 }
 
@@ -208,7 +208,7 @@ const uint32_t* LayerPass::mergedStartsOf(size_t synapse, size_t row, const Scra
   for (size_t i = 0; i < layer_.synapses.size(); ++i) {
     if (i == synapse) before = all;
     const Synapse& s = layer_.synapses[i];
-    if (s.merged) all += Chunk::startsPerRow(s.geometry.source, chunk_.steps);
+    if (s.merged) all += Chunk::startsPerRow(s.geometry.source, chunk_.lists.listCount);
   }
   return scratch.mergedStarts.data() + row * all + before;
 }
@@ -235,7 +235,7 @@ void LayerPass::gatherOne(size_t position, size_t positions, uint32_t block, siz
   const uint32_t first = end == 0 ? 0 : scratch.segmentEnds[end - 1];
   const uint32_t* indices = s.merged ? scratch.merged.data() : chunk_.storeOf(chunk_.sourceOf(s)).indices.data();
   const Field field = {indices, scratch.segments.data() + first, scratch.segmentEnds[end] - first};
-  kernel(s.rows.data() + block * s.blockBytes, field, chunk_.steps, layer_.width, unit.firstColumn != 0,
+  kernel(s.rows.data() + block * s.blockBytes, field, chunk_.lists.pairs, chunk_.lists.pairCount, layer_.width, unit.firstColumn != 0,
          acc + unit.synapse * chunk_.steps * layer_.width);
 }
 
@@ -327,19 +327,19 @@ void LayerPass::finishTile(size_t index, Scratch& scratch) {
 void LayerPass::listSpikes(size_t index, Scratch& scratch) {
   const Tile range = tile(index);
   SpikeStore& store = chunk_.storeOf(layer_);
-  const size_t startsPerRow = Chunk::startsPerRow(layer_.shape, chunk_.steps);
+  const size_t startsPerRow = Chunk::startsPerRow(layer_.shape, chunk_.lists.listCount);
   const size_t mostSpikes = rowWidth_ * static_cast<size_t>(layer_.shape.channels) * chunk_.steps;
   uint32_t end = static_cast<uint32_t>(range.firstRow * mostSpikes + index * listSlack);
   for (size_t row = range.firstRow; row < range.endRow; ++row) {
     const uint8_t* words = store.words.data() + row * rowWidth_ * chunk_.wordStride(layer_);
     uint32_t* starts = store.starts.data() + row * startsPerRow;
     starts[0] = end;
-    chunk_.word.index(words, static_cast<uint32_t>(rowWidth_), layer_.channelStride(), chunk_.steps,
-                      store.indices.data(), starts);
+    chunk_.word.index(words, static_cast<uint32_t>(rowWidth_), layer_.channelStride(), chunk_.lists.rules,
+                      chunk_.lists.listCount, store.indices.data(), starts);
     end = starts[startsPerRow - 1];
     if (!output_.statistics) continue;
-    for (uint32_t t = 0; t < chunk_.steps; ++t, starts += rowWidth_ + 1) {
-      scratch.spikes[t] += starts[rowWidth_] - starts[0];
+    for (uint32_t l = 0; l < chunk_.lists.listCount; ++l, starts += rowWidth_ + 1) {
+      chunk_.forEachStep(l, [&](uint32_t t) { scratch.spikes[t] += starts[rowWidth_] - starts[0]; });
     }
   }
 }

@@ -1,14 +1,16 @@
 #pragma once
 #include <stdint.h>
 
+#include "steps.h"
+
 namespace noisefloor {
 
-/// Adjacent source positions of one row, seen through adjacent kernel taps: their spikes of a step are one run of the
-/// source's list.
+/// Adjacent source positions of one row, seen through adjacent kernel taps: they are one run of
+/// each list of the source.
 struct Segment {
-  const uint32_t* starts;  ///< of the first position at step 0, see IndexFn
+  const uint32_t* starts;  ///< of the first position in list 0, see IndexFn
   uint32_t positions;
-  uint32_t stepStride;     ///< of starts
+  uint32_t listStride;     ///< of starts
   int64_t base;            ///< added to an index, it gives the number of the weight row
 };
 
@@ -19,13 +21,15 @@ struct Field {
   uint32_t segmentCount;
 };
 
-/// Sums the weight rows of all spikes, step after step:
-/// out[t][w] (+)= sum of row(base + index / indexUnit)[w] over the spikes of step t, for t < steps, w < width.
+/// Sums the weight rows of all spikes:
+/// out[t][w] (+)= sum of row(base + index / indexUnit)[w] over the spikes of step t, for the steps of `pairs`, w < width.
 ///
 /// rows   one block of output channels, 64-byte aligned
 /// width  32 or 64 output channels
 /// add    to what `out` holds; else it is overwritten
-/// out    [steps][width]
+/// out    [steps][width]; every step is in one pair
+///
+/// Reads up to 3 indices past the end of a list, whatever they are.
 ///
 /// Both row formats hold 16-bit lanes x = 256 * high + low with high a signed and low an unsigned byte, so one loop
 /// serves both: it sums x modulo 2^16 and, apart, high (x >> 8) in int16; the sum of low is what is left.
@@ -33,7 +37,8 @@ struct Field {
 ///   i16  lane j is weight[j]; its sum is 256 * (sum of high) + (sum of low)
 /// Accumulators: int16 for high, uint16 for low. |high| <= 128 and low <= 255, so both are exact for up to 255 rows;
 /// the kernels widen to int32 every gatherRun rows. The int32 sum is modulo 2^32: exact for a checked model.
-using GatherFn = void(const uint8_t* rows, const Field& field, uint32_t steps, uint32_t width, bool add, int32_t* out);
+using GatherFn = void(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                      bool add, int32_t* out);
 
 /// Rows of zero weights change nothing, however many: their low bytes are taken off modulo 2^16.
 constexpr uint32_t gatherRun = 252;

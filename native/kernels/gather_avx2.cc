@@ -87,67 +87,107 @@ inline void putSums(const Sums<V>& sums, uint32_t count, bool add, int32_t* out)
   }
 }
 
-/// Of several lists, or of one that is longer than a run: widened to int32 whenever a run is full.
+/// Sums that are widened to int32 whenever a run is full.
 template <typename Rows, int V>
-__attribute__((noinline)) void gatherLists(const uint8_t* rows, const Field& field, uint32_t step, bool add, int32_t* out) {
+struct LongSums {
   Sums<V> sums = {};
   uint32_t left = gatherRun;
-  uint32_t rowCount = 0;
-  for (uint32_t s = 0; s < field.segmentCount; ++s) {
-    const Segment& segment = field.segments[s];
-    const uint32_t* starts = segment.starts + static_cast<uint64_t>(step) * segment.stepStride;
-    const uint32_t* index = field.indices + starts[0];
-    const uint32_t* const end = field.indices + starts[segment.positions];
-    const uintptr_t base = reinterpret_cast<uintptr_t>(rows) + static_cast<uintptr_t>(segment.base * Rows::bytes(V));
-    while (index < end) {
-      const uint32_t rest = static_cast<uint32_t>(end - index);
-      const uint32_t run = rest < left ? rest : left;
-      rowCount += sumRows<Rows, V>(base, index, run, sums);
-      index += run;
-      left -= run;
-      if (left != 0) continue;
-      putSums<Rows, V>(sums, rowCount, add, out);
-      sums = {};
-      rowCount = 0;
-      add = true;
-      left = gatherRun;
+  uint32_t summed = 0;
+  bool add;
+  int32_t* out;
+
+  void put() {
+    putSums<Rows, V>(sums, summed, add, out);
+    sums = {};
+    left = gatherRun;
+    summed = 0;
+    add = true;
+  }
+
+  void addList(const uint8_t* rows, const Field& field, uint32_t list) {
+    for (uint32_t s = 0; s < field.segmentCount; ++s) {
+      const Segment& segment = field.segments[s];
+      const uint32_t* starts = segment.starts + static_cast<uint64_t>(list) * segment.listStride;
+      const uintptr_t base = reinterpret_cast<uintptr_t>(rows) + static_cast<uintptr_t>(segment.base * Rows::bytes(V));
+      for (uint32_t i = starts[0]; i < starts[segment.positions];) {
+        const uint32_t rest = starts[segment.positions] - i;
+        const uint32_t run = rest < left ? rest : left;
+        summed += sumRows<Rows, V>(base, field.indices + i, run, sums);
+        i += run;
+        left -= run;
+        if (left == 0) put();
+      }
     }
   }
-  putSums<Rows, V>(sums, rowCount, add, out);
+};
+
+/// Any lists: of many segments, or too long for one run.
+template <typename Rows, int V>
+__attribute__((noinline)) void gatherLong(const uint8_t* rows, const Field& field, const StepPair& pair, bool add,
+                                          int32_t* out) {
+  const uint32_t steps[2] = {pair.first, pair.second};
+  for (uint32_t i = 0; i < (pair.single() ? 1U : 2U); ++i) {
+    LongSums<Rows, V> sums;
+    sums.add = add;
+    sums.out = out + static_cast<uint64_t>(steps[i]) * V * Rows::channels;
+    sums.addList(rows, field, pair.list);
+    if (!pair.single()) sums.addList(rows, field, pair.list + 1 + i);
+    sums.put();
+  }
+}
+
+/// One segment, whose lists make one run.
+template <typename Rows, int V>
+inline void gatherPair(const uint8_t* rows, const Field& field, const StepPair& pair, bool add, int32_t* out) {
+  constexpr uint32_t width = V * Rows::channels;
+  const Segment& segment = field.segments[0];
+  const uint32_t positions = segment.positions;
+  const uint32_t* both = segment.starts + static_cast<uint64_t>(pair.list) * segment.listStride;
+  const uint32_t* first = both + segment.listStride;
+  const uint32_t* second = first + segment.listStride;
+  const uint32_t shared = both[positions] - both[0];
+  uint32_t most = shared;
+  if (!pair.single()) {
+    const uint32_t a = first[positions] - first[0];
+    const uint32_t b = second[positions] - second[0];
+    most += a > b ? a : b;
+  }
+  if (most > gatherRun) return gatherLong<Rows, V>(rows, field, pair, add, out);
+  const uintptr_t base = reinterpret_cast<uintptr_t>(rows) + static_cast<uintptr_t>(segment.base * Rows::bytes(V));
+  Sums<V> sums = {};
+  const uint32_t summed = sumRows<Rows, V>(base, field.indices + both[0], shared, sums);
+  if (pair.single()) return putSums<Rows, V>(sums, summed, add, out + static_cast<uint64_t>(pair.first) * width);
+  Sums<V> more = sums;
+  const uint32_t a = summed + sumRows<Rows, V>(base, field.indices + first[0], first[positions] - first[0], more);
+  putSums<Rows, V>(more, a, add, out + static_cast<uint64_t>(pair.first) * width);
+  const uint32_t b = summed + sumRows<Rows, V>(base, field.indices + second[0], second[positions] - second[0], sums);
+  putSums<Rows, V>(sums, b, add, out + static_cast<uint64_t>(pair.second) * width);
 }
 
 template <typename Rows, int V>
-inline void gather(const uint8_t* rows, const Field& field, uint32_t steps, bool add, int32_t* out) {
-  constexpr uint32_t width = V * Rows::channels;
-  if (field.segmentCount != 1) {
-    for (uint32_t t = 0; t < steps; ++t) gatherLists<Rows, V>(rows, field, t, add, out + t * width);
-    return;
-  }
-  const Segment& segment = field.segments[0];
-  const uintptr_t base = reinterpret_cast<uintptr_t>(rows) + static_cast<uintptr_t>(segment.base * Rows::bytes(V));
-  const uint32_t* starts = segment.starts;
-  for (uint32_t t = 0; t < steps; ++t, starts += segment.stepStride, out += width) {
-    const uint32_t count = starts[segment.positions] - starts[0];
-    if (count > gatherRun) {
-      gatherLists<Rows, V>(rows, field, t, add, out);
-      continue;
+inline void gather(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, bool add,
+                   int32_t* out) {
+  for (uint32_t p = 0; p < pairCount; ++p) {
+    if (field.segmentCount == 1) {
+      gatherPair<Rows, V>(rows, field, pairs[p], add, out);
+    } else {
+      gatherLong<Rows, V>(rows, field, pairs[p], add, out);
     }
-    Sums<V> sums = {};
-    const uint32_t summed = sumRows<Rows, V>(base, field.indices + starts[0], count, sums);
-    putSums<Rows, V>(sums, summed, add, out);
   }
 }
 
 }  // namespace
 
-void gather_i8__avx2(const uint8_t* rows, const Field& field, uint32_t steps, uint32_t width, bool add, int32_t* out) {
-  if (width == 64) return gather<Int8Rows, 2>(rows, field, steps, add, out);
-  gather<Int8Rows, 1>(rows, field, steps, add, out);
+void gather_i8__avx2(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                       bool add, int32_t* out) {
+  if (width == 64) return gather<Int8Rows, 2>(rows, field, pairs, pairCount, add, out);
+  gather<Int8Rows, 1>(rows, field, pairs, pairCount, add, out);
 }
 
-void gather_i16__avx2(const uint8_t* rows, const Field& field, uint32_t steps, uint32_t width, bool add, int32_t* out) {
-  if (width == 64) return gather<Int16Rows, 4>(rows, field, steps, add, out);
-  gather<Int16Rows, 2>(rows, field, steps, add, out);
+void gather_i16__avx2(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                       bool add, int32_t* out) {
+  if (width == 64) return gather<Int16Rows, 4>(rows, field, pairs, pairCount, add, out);
+  gather<Int16Rows, 2>(rows, field, pairs, pairCount, add, out);
 }
 
 }  // namespace noisefloor

@@ -30,28 +30,43 @@ struct Int16Rows {
 };
 
 template <typename Rows>
-inline void gather(const uint8_t* rows, const Field& field, uint32_t steps, uint32_t width, bool add, int32_t* out) {
-  for (uint32_t t = 0; t < steps; ++t, out += width) {
-    for (uint32_t w = 0; w < width && !add; ++w) out[w] = 0;
-    for (uint32_t s = 0; s < field.segmentCount; ++s) {
-      const Segment& segment = field.segments[s];
-      const uint32_t* starts = segment.starts + static_cast<uint64_t>(t) * segment.stepStride;
-      for (uint32_t i = starts[0]; i < starts[segment.positions]; ++i) {
-        const int64_t row = segment.base + field.indices[i] / indexUnit;
-        Rows::add(rows + row * static_cast<int64_t>(width * Rows::weightBytes), width, out);
-      }
+inline void addList(const uint8_t* rows, const Field& field, uint32_t list, uint32_t width, int32_t* out) {
+  for (uint32_t s = 0; s < field.segmentCount; ++s) {
+    const Segment& segment = field.segments[s];
+    const uint32_t* starts = segment.starts + static_cast<uint64_t>(list) * segment.listStride;
+    for (uint32_t i = starts[0]; i < starts[segment.positions]; ++i) {
+      const int64_t row = segment.base + field.indices[i] / indexUnit;
+      Rows::add(rows + row * static_cast<int64_t>(width * Rows::weightBytes), width, out);
     }
+  }
+}
+
+template <typename Rows>
+inline void gather(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                   bool add, int32_t* out) {
+  for (uint32_t p = 0; p < pairCount; ++p) {
+    const StepPair& pair = pairs[p];
+    int32_t* first = out + static_cast<uint64_t>(pair.first) * width;
+    int32_t* second = out + static_cast<uint64_t>(pair.second) * width;
+    for (uint32_t w = 0; w < width && !add; ++w) first[w] = second[w] = 0;
+    addList<Rows>(rows, field, pair.list, width, first);
+    if (pair.single()) continue;
+    addList<Rows>(rows, field, pair.list + 1, width, first);
+    addList<Rows>(rows, field, pair.list, width, second);
+    addList<Rows>(rows, field, pair.list + 2, width, second);
   }
 }
 
 }  // namespace
 
-void gather_i8__scalar(const uint8_t* rows, const Field& field, uint32_t steps, uint32_t width, bool add, int32_t* out) {
-  gather<Int8Rows>(rows, field, steps, width, add, out);
+void gather_i8__scalar(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                       bool add, int32_t* out) {
+  gather<Int8Rows>(rows, field, pairs, pairCount, width, add, out);
 }
 
-void gather_i16__scalar(const uint8_t* rows, const Field& field, uint32_t steps, uint32_t width, bool add, int32_t* out) {
-  gather<Int16Rows>(rows, field, steps, width, add, out);
+void gather_i16__scalar(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                        bool add, int32_t* out) {
+  gather<Int16Rows>(rows, field, pairs, pairCount, width, add, out);
 }
 
 }  // namespace noisefloor

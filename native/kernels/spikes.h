@@ -1,19 +1,21 @@
 #pragma once
 #include <stdint.h>
 
+#include "steps.h"
+
 namespace noisefloor {
 
 constexpr uint32_t listSlack = 16;
 
-/// Lists the spikes of one row of positions, step after step.
+/// Lists the spikes of one row of positions, list after list.
 ///
 /// words    [positions][stride] of 8, 16, 32 or 64 bits; stride is a multiple of 16
-/// starts   [steps][positions + 1] into indices: where position x's spikes of step t begin, and, at x = positions,
-///          where the step ends and the next one begins. starts[0] is given
-/// indices  indexUnit * (x * stride + channel) of every spike, ascending within a step
-/// May write up to listSlack entries past the end of the last step.
-using IndexFn = void(const void* words, uint32_t positions, uint32_t stride, uint32_t steps, uint32_t* indices,
-                     uint32_t* starts);
+/// starts   [listCount][positions + 1] into indices: where position x's part of a list begins, and, at x = positions,
+///          where the list ends and the next one begins. starts[0] is given
+/// indices  indexUnit * (x * stride + channel) of every neuron that a rule picks, ascending within a list
+/// May write up to listSlack entries past the end of the last list.
+using IndexFn = void(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, uint32_t listCount,
+                     uint32_t* indices, uint32_t* starts);
 
 /// Adds the spikes of one position to accumulators: acc[t][w] += bit t of words[w], for t < steps, w < width.
 /// width is a multiple of 16. Accumulator: int32; at most one spike a call, so exact for 2^31 calls.
@@ -21,17 +23,17 @@ using IdentityFn = void(const void* words, uint32_t steps, uint32_t width, int32
 
 /// One row of source positions, seen through one row of a kernel.
 struct ListedRow {
-  const uint32_t* starts;  ///< of its first position at step 0, see IndexFn
+  const uint32_t* starts;  ///< of its first position in list 0, see IndexFn
   uint32_t offset;         ///< added to its indices
 };
 
 /// Merges the lists of some rows position by position, so that what a whole kernel sees is one run:
-/// for each step and each position, the spikes of that position of every row, one row after the other.
+/// for each list and each position, the spikes of that position of every row, one row after the other.
 ///
 /// indices   of all rows; an index of position x becomes index + x * advance + offset of its row
-/// merged, starts  [steps][positions + 1] as IndexFn writes them; starts[0] is given
+/// merged, starts  [listCount][positions + 1] as IndexFn writes them; starts[0] is given
 /// May read and write up to listSlack entries past the end of a list.
 using MergeFn = void(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions,
-                     uint32_t steps, uint32_t advance, uint32_t* merged, uint32_t* starts);
+                     uint32_t listCount, uint32_t advance, uint32_t* merged, uint32_t* starts);
 
 }  // namespace noisefloor

@@ -1,25 +1,69 @@
 #include <immintrin.h>
 
-#include "bits_avx512.h"
 #include "kernels.h"
 
 namespace noisefloor {
 namespace {
 
+/// Of 16 consecutive words: which does a rule pick?
 template <typename Word>
-inline void index(const void* words, uint32_t positions, uint32_t stride, uint32_t steps, uint32_t* indices,
-                  uint32_t* starts) {
+struct Equal16;
+
+template <>
+struct Equal16<uint8_t> {
+  __m128i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm_set1_epi8(static_cast<char>(r.mask))), value(_mm_set1_epi8(static_cast<char>(r.value))) {}
+  __mmask16 operator()(const uint8_t* w) const {
+    return _mm_cmpeq_epi8_mask(_mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)), mask), value);
+  }
+};
+template <>
+struct Equal16<uint16_t> {
+  __m256i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm256_set1_epi16(static_cast<short>(r.mask))), value(_mm256_set1_epi16(static_cast<short>(r.value))) {}
+  __mmask16 operator()(const uint16_t* w) const {
+    const __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+    return _mm256_cmpeq_epi16_mask(_mm256_and_si256(word, mask), value);
+  }
+};
+template <>
+struct Equal16<uint32_t> {
+  __m512i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm512_set1_epi32(static_cast<int>(r.mask))), value(_mm512_set1_epi32(static_cast<int>(r.value))) {}
+  __mmask16 operator()(const uint32_t* w) const {
+    return _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_loadu_si512(w), mask), value);
+  }
+};
+template <>
+struct Equal16<uint64_t> {
+  __m512i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm512_set1_epi64(static_cast<long long>(r.mask))), value(_mm512_set1_epi64(static_cast<long long>(r.value))) {}
+  __mmask16 operator()(const uint64_t* w) const {
+    const uint32_t low = _mm512_cmpeq_epi64_mask(_mm512_and_si512(_mm512_loadu_si512(w), mask), value);
+    const uint32_t high = _mm512_cmpeq_epi64_mask(_mm512_and_si512(_mm512_loadu_si512(w + 8), mask), value);
+    return static_cast<__mmask16>(low | high << 8);
+  }
+};
+
+template <typename Word>
+inline void index(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, uint32_t listCount,
+                  uint32_t* indices, uint32_t* starts) {
   const Word* word = static_cast<const Word*>(words);
   const __m512i sixteen = _mm512_set1_epi32(16 * indexUnit);
   uint32_t* out = indices + starts[0];
-  for (uint32_t t = 0; t < steps; ++t) {
+  for (uint32_t l = 0; l < listCount; ++l) {
+    const Equal16<Word> picked(rules[l]);
     __m512i all = _mm512_setr_epi32(0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120);
     uint32_t i = 0;
     for (uint32_t x = 0; x < positions; ++x) {
       *starts++ = static_cast<uint32_t>(out - indices);
       for (const uint32_t end = i + stride; i < end; i += 16) {
         // Empty masks too: a branch on them is mispredicted, sixteen entries stored in vain are not.
-        const __mmask16 mask = mask16(word + i, t);
+        const __mmask16 mask = picked(word + i);
         _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(mask, all));
         out += _mm_popcnt_u32(mask);
         all = _mm512_add_epi32(all, sixteen);
@@ -32,25 +76,25 @@ inline void index(const void* words, uint32_t positions, uint32_t stride, uint32
 }  // namespace
 
 #define NF_INDEX(name, Word)                                                                                     \
-  void name##__avx512(const void* words, uint32_t positions, uint32_t stride, uint32_t steps, uint32_t* indices, \
-                      uint32_t* starts) {                                                                        \
-    index<Word>(words, positions, stride, steps, indices, starts);                                               \
+  void name##__avx512(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, \
+  uint32_t listCount, uint32_t* indices, uint32_t* starts) { \
+    index<Word>(words, positions, stride, rules, listCount, indices, starts);                                               \
   }
 NF_INDEX(index_u8, uint8_t)
 NF_INDEX(index_u16, uint16_t)
 NF_INDEX(index_u32, uint32_t)
 NF_INDEX(index_u64, uint64_t)
 
-void merge__avx512(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t steps,
+void merge__avx512(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
                    uint32_t advance, uint32_t* merged, uint32_t* starts) {
   uint32_t* out = merged + starts[0];
-  const uint64_t stepStride = static_cast<uint64_t>(positions) + 1;
-  for (uint32_t t = 0; t < steps; ++t) {
+  const uint64_t listStride = static_cast<uint64_t>(positions) + 1;
+  for (uint32_t l = 0; l < listCount; ++l) {
     uint32_t shift = 0;
     for (uint32_t x = 0; x < positions; ++x, shift += advance) {
       *starts++ = static_cast<uint32_t>(out - merged);
       for (uint32_t r = 0; r < rowCount; ++r) {
-        const uint32_t* bounds = rows[r].starts + t * stepStride + x;
+        const uint32_t* bounds = rows[r].starts + l * listStride + x;
         const uint32_t* list = indices + bounds[0];
         const uint32_t count = bounds[1] - bounds[0];
         const __m512i offset = _mm512_set1_epi32(static_cast<int>(shift + rows[r].offset));

@@ -1,7 +1,7 @@
 #include <cstring>
 #include <random>
 
-#include "../engine/buffer.h"
+#include "../engine/chunk.h"
 #include "check.h"
 
 // Every kernel of kernels.inc against plain loops over the contract in its header, with guards around the outputs.
@@ -50,15 +50,15 @@ struct FieldCase {
 
 constexpr uint32_t rowCount = 137;
 
-FieldCase makeFieldCase(uint32_t steps, uint32_t segmentCount, int32_t longest) {
+FieldCase makeFieldCase(uint32_t lists, uint32_t segmentCount, int32_t longest) {
   constexpr uint32_t positions = 5;
-  constexpr uint32_t stepStride = positions + 1;
+  constexpr uint32_t listStride = positions + 1;
   FieldCase f;
   f.starts.resize(segmentCount);
   for (auto& starts : f.starts) {
-    for (uint32_t i = 0; i < steps * stepStride; ++i) {
+    for (uint32_t i = 0; i < lists * listStride; ++i) {
       starts.push_back(static_cast<uint32_t>(f.indices.size()));
-      const bool spikes = i % stepStride != positions;
+      const bool spikes = i % listStride != positions;
       for (int n = spikes ? uniform(0, longest) : 0; n > 0; --n) {
         f.indices.push_back(indexUnit * (1000 + static_cast<uint32_t>(random_()) % (rowCount - 7)));
       }
@@ -66,9 +66,20 @@ FieldCase makeFieldCase(uint32_t steps, uint32_t segmentCount, int32_t longest) 
     const uint32_t first = static_cast<uint32_t>(random_()) % positions;
     const uint32_t count = 1 + static_cast<uint32_t>(random_()) % (positions - first);
     // A base below 0: the first positions of a row are seen through the last taps.
-    f.segments.push_back({starts.data() + first, count, stepStride, uniform(0, 7) - 1000});
+    f.segments.push_back({starts.data() + first, count, listStride, uniform(0, 7) - 1000});
   }
+  f.indices.insert(f.indices.end(), listSlack, 0xffffffff);
   return f;
+}
+
+/// To the sums of every step that `steps` has a bit for.
+void addRow(const int32_t* weights, uint32_t width, uint64_t steps, std::vector<int32_t>& sums) {
+  for (size_t t = 0; t * width < sums.size(); ++t) {
+    for (uint32_t w = 0; w < width && ((steps >> t) & 1) != 0; ++w) {
+      int32_t& sum = sums[t * width + w];
+      sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(weights[w]));  // modulo 2^32
+    }
+  }
 }
 
 void checkGather(GatherFn* kernel, bool wide) {
@@ -84,20 +95,21 @@ void checkGather(GatherFn* kernel, bool wide) {
       for (uint32_t steps : {1U, 3U, 10U}) {
         for (uint32_t segmentCount : {0U, 1U, 3U, 20U}) {
           for (int32_t longest : {1, 9, 252, 700}) {
-            const FieldCase f = makeFieldCase(steps, segmentCount, longest);
+            const StepLists lists = stepLists(steps);
+            const FieldCase f = makeFieldCase(lists.listCount, segmentCount, longest);
             for (bool add : {false, true}) {
               std::vector<int32_t> expected(steps * width, add ? guard : 0);
-              for (uint32_t t = 0; t < steps; ++t) {
+              for (uint32_t l = 0; l < lists.listCount; ++l) {
                 for (const Segment& s : f.segments) {
-                  const uint32_t* starts = s.starts + t * s.stepStride;
+                  const uint32_t* starts = s.starts + l * s.listStride;
                   for (uint32_t i = starts[0]; i < starts[s.positions]; ++i) {
                     const size_t row = static_cast<size_t>(s.base + f.indices[i] / indexUnit);
-                    for (uint32_t w = 0; w < width; ++w) expected[t * width + w] += weights[row * width + w];
+                    addRow(weights.data() + row * width, width, lists.rules[l].value, expected);
                   }
                 }
               }
               std::vector<int32_t> out(steps * width + 8, guard);
-              kernel(rows.data(), f.field(), steps, width, add, out.data());
+              kernel(rows.data(), f.field(), lists.pairs, lists.pairCount, width, add, out.data());
               CHECK(std::equal(expected.begin(), expected.end(), out.begin()));
               CHECK(std::count(out.end() - 8, out.end(), guard) == 8);
             }
@@ -131,17 +143,19 @@ void checkIndexRow(IndexFn* kernel, uint32_t positions, uint32_t stride, uint32_
   const std::vector<Word> words = randomWords<Word>(positions * stride, steps, kind);
   std::vector<uint32_t> expected(5, 0xabcd);
   std::vector<uint32_t> expectedStarts;
-  for (uint32_t t = 0; t < steps; ++t) {
+  const StepLists lists = stepLists(steps);
+  for (uint32_t l = 0; l < lists.listCount; ++l) {
+    const ListRule& rule = lists.rules[l];
     for (uint32_t i = 0; i < positions * stride; ++i) {
       if (i % stride == 0) expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
-      if ((words[i] >> t) & 1) expected.push_back(indexUnit * i);
+      if ((words[i] & rule.mask) == rule.value) expected.push_back(indexUnit * i);
     }
     expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
   }
   std::vector<uint32_t> indices(expected.size() + 16 + 4, 0xabcd);
-  std::vector<uint32_t> starts(steps * (positions + 1) + 1, 0xabcd);
+  std::vector<uint32_t> starts(lists.listCount * (positions + 1) + 1, 0xabcd);
   starts[0] = 5;
-  kernel(words.data(), positions, stride, steps, indices.data(), starts.data());
+  kernel(words.data(), positions, stride, lists.rules, lists.listCount, indices.data(), starts.data());
   CHECK(std::equal(expected.begin(), expected.end(), indices.begin()));
   CHECK(std::equal(expectedStarts.begin(), expectedStarts.end(), starts.begin()));
   CHECK(std::count(indices.end() - 4, indices.end(), 0xabcd) == 4 && starts.back() == 0xabcd);

@@ -12,7 +12,7 @@ constexpr size_t minTile = 16;
 constexpr size_t maxTile = 64;
 constexpr size_t itemsPerThread = 4;
 /// Bytes of the sums of a tile whose weights come in several units.
-constexpr size_t tileBytes = 64 << 10;
+constexpr size_t tileBytes = 128 << 10;
 constexpr size_t cacheLine = 64;
 
 size_t divideUp(size_t a, size_t b) { return (a + b - 1) / b; }
@@ -31,13 +31,15 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
     : chunk_(chunk), layer_(layer), output_(output),
       rowWidth_(static_cast<size_t>(layer.shape.width)),
       rows_(chunk.images * static_cast<size_t>(layer.shape.height)) {
-  const size_t wanted = itemsPerThread * threads;
   accStride_ = layer.synapses.size() * chunk.steps * layer.width;
-  const size_t most = layer.units.size() > 1 ? tileBytes / (sizeof(int32_t) * accStride_) : maxTile;
-  const size_t positions = std::clamp(divideUp(rows_ * rowWidth_, wanted), minTile, std::max(minTile, most));
-  tileRows_ = divideUp(positions, rowWidth_);
+  const size_t positions = rows_ * rowWidth_;
+  // Where the weights come in several units, a thread keeps to its own blocks: so they pass through the caches once.
+  const bool heavy = layer.units.size() > 1;
+  const size_t most = heavy ? std::max(minTile, tileBytes / (sizeof(int32_t) * accStride_)) : maxTile;
+  const size_t wanted = heavy ? divideUp(threads, std::min<size_t>(threads, layer.blocks)) : itemsPerThread * threads;
+  tileRows_ = divideUp(std::clamp(divideUp(positions, wanted), minTile, most), rowWidth_);
   tiles_ = divideUp(rows_, tileRows_);
-  groups_ = std::min<size_t>(layer.blocks, divideUp(wanted, tiles_));
+  groups_ = std::min<size_t>(layer.blocks, heavy ? threads : divideUp(wanted, tiles_));
   groupsLeft_ = std::make_unique<std::atomic<size_t>[]>(tiles_);
   for (size_t i = 0; i < tiles_; ++i) groupsLeft_[i] = groups_;
 }
@@ -64,6 +66,7 @@ void LayerPass::reserveStore(const Layer& layer, uint32_t steps, size_t images, 
 }
 
 void LayerPass::prepare(Scratch& scratch) const {
+  scratch.fetched = nullptr;
   const size_t positions = tileRows_ * rowWidth_;
   size_t starts = 0;
   scratch.merged.reserve(mergedSize(starts));
@@ -86,6 +89,7 @@ void LayerPass::run(size_t item, Scratch& scratch) {
   const Tile range = tile(item / groups_);
   const uint32_t firstBlock = static_cast<uint32_t>(group * layer_.blocks / groups_);
   const uint32_t endBlock = static_cast<uint32_t>((group + 1) * layer_.blocks / groups_);
+  fetchWeights(firstBlock, scratch);
   mergeRows(range, scratch);
   collectSegments(range, scratch);
   const bool fused = layer_.units.size() <= 1;
@@ -109,6 +113,14 @@ void LayerPass::run(size_t item, Scratch& scratch) {
     }
   }
   if (layer_.spiking && --groupsLeft_[item / groups_] == 0) finishTile(item / groups_, scratch);
+}
+
+/// Fetches the first weights that a worker needs, in order: gathering would fetch them row by row, as spikes come.
+void LayerPass::fetchWeights(uint32_t block, Scratch& scratch) const {
+  if (layer_.units.empty() || (scratch.fetched == &layer_ && layer_.units.size() == 1)) return;
+  scratch.fetched = &layer_;
+  const uint8_t* weights = weightsOf(layer_.units[0], block);
+  for (size_t byte = 0; byte < unitSize(layer_.units[0]); byte += cacheLine) __builtin_prefetch(weights + byte, 0, 2);
 }
 
 /// Entries of the merged lists of a tile, in the worst case, and of their starts.

@@ -18,6 +18,7 @@ struct Scratch {
   Buffer<int32_t> acc;               ///< [position][synapse][steps][width]
   Buffer<int16_t> patch;
   std::vector<Term> terms;
+  const Layer* fetched = nullptr;    ///< whose weights the worker has fetched
   std::vector<uint64_t> operations;  ///< [synapse][steps], with statistics
   std::vector<uint64_t> spikes;      ///< [steps], with statistics
 };
@@ -62,6 +63,7 @@ class LayerPass {
   static StoreSize storeSize(const Layer& layer, uint32_t steps, size_t images);
 
   Tile tile(size_t index) const;
+  void fetchWeights(uint32_t block, Scratch& scratch) const;
   size_t mergedSize(size_t& starts) const;
   void mergeRows(const Tile& range, Scratch& scratch) const;
   void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;

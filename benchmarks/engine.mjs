@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Command, Option } from 'commander';
 import Table from 'cli-table3';
-import { SpikingSession, convert, evaluate, exportOnnx, openDataset, readCheckpoint, writeSpikingModel } from 'noisefloor';
+import { SpikingSession, convert, evaluate, exportInt8Onnx, exportOnnx, openDataset, readCheckpoint, writeSpikingModel } from 'noisefloor';
+import { calibrate } from './calibrate.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const cache = join(here, '.cache');
@@ -19,29 +20,44 @@ const number = (text) => Number(text);
 const options = new Command('benchmark')
   .requiredOption('--data <spec>', 'real images, such as cifar10:DIR')
   .addOption(new Option('--checkpoint <dir>', 'a trained network').default(join(here, '..', 'models', 'cifar10-resnet18'), 'models/cifar10-resnet18'))
-  .addOption(new Option('--time-steps <n>', 'T').argParser(number).default(4))
+  .addOption(new Option('--time-steps <list>', 'T').argParser(list).default([4, 2], '4,2'))
   .addOption(new Option('--batch-sizes <list>', 'images a call').argParser(list).default([1, 32], '1,32'))
   .addOption(new Option('--threads <n>', 'on both sides').argParser(number).default(2))
   .addOption(new Option('--rounds <n>', 'fresh processes a contestant').argParser(number).default(3))
   .addOption(new Option('--seconds <n>', 'timed seconds a process').argParser(number).default(4))
   .addOption(new Option('--images <n>', 'test images for accuracy').argParser(number).default(512))
+  .option('--python <path>', 'a Python with peers/requirements.txt: SpikingJelly runs too')
   .option('--out <file>', 'all measured times as JSON')
   .parse()
   .opts();
 
 const network = await readCheckpoint(options.checkpoint);
 await mkdir(cache, { recursive: true });
-const files = { spiking: join(cache, 'model.safetensors'), clipped: join(cache, 'clipped.onnx'), quantised: join(cache, 'quantised.onnx') };
+const files = Object.fromEntries(
+  ['model.safetensors', 'clipped.onnx', 'quantised.onnx', 'int8.onnx', 'folded.safetensors'].map((name) => [name.split('.')[0], join(cache, name)]),
+);
 const { model } = convert(network);
-await writeSpikingModel(files.spiking, model);
+await writeSpikingModel(files.model, model);
 await writeFile(files.clipped, exportOnnx(network, { activations: 'clipped' }));
 await writeFile(files.quantised, exportOnnx(network));
+await writeFile(files.int8, exportInt8Onnx(network, await calibrate(network, await openDataset(options.data), options.threads)));
 
-const ort = `ONNX Runtime ${require('onnxruntime-node/package.json').version} fp32`;
+const ort = `ONNX Runtime ${require('onnxruntime-node/package.json').version}`;
+const engine = (timeSteps, env = {}) => ({
+  name: [`noisefloor, T=${timeSteps}`, ...Object.values(env)].join(', '),
+  command: [process.execPath, join(here, 'contestants', 'noisefloor.mjs')],
+  model: files.model,
+  timeSteps,
+  env,
+});
+const dense = (name, file) => ({ name: `${ort} ${name}`, command: [process.execPath, join(here, 'contestants', 'onnxruntime.mjs')], model: file });
 const contestants = [
-  { name: `noisefloor, T=${options.timeSteps}`, script: 'noisefloor.mjs', model: files.spiking },
-  { name: `${ort}, clipped activations`, script: 'onnxruntime.mjs', model: files.clipped },
-  { name: `${ort}, quantised as trained`, script: 'onnxruntime.mjs', model: files.quantised },
+  ...options.timeSteps.map((timeSteps) => engine(timeSteps)),
+  ...(supportedIsas().includes('avx512') ? [engine(options.timeSteps[0], { NOISEFLOOR_ISA: 'avx2' })] : []),
+  dense('fp32, clipped activations', files.clipped),
+  dense('fp32, quantised as trained', files.quantised),
+  dense('int8, per channel', files.int8),
+  ...(options.python ? [spikingJelly()] : []),
 ];
 const results = await race();
 printSpikes(await spikes());

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../kernels/kernels.h"
+#include "../kernels/dispatch.h"
 #include "buffer.h"
 #include "plan.h"
 
@@ -22,13 +22,14 @@ struct WordKernels {
   FireFn* fire;
   IndexFn* index;
   IdentityFn* identity;
+  MergeWordsFn* mergeWords;  ///< null where merging lists is faster
 };
 
-inline WordKernels wordKernels(const Kernels& k, uint32_t steps) {
-  if (steps <= 8) return {1, k.fire_u8, k.index_u8, k.identity_u8};
-  if (steps <= 16) return {2, k.fire_u16, k.index_u16, k.identity_u16};
-  if (steps <= 32) return {4, k.fire_u32, k.index_u32, k.identity_u32};
-  return {8, k.fire_u64, k.index_u64, k.identity_u64};
+inline WordKernels wordKernels(const Kernels& k, Isa isa, uint32_t steps) {
+  if (steps <= 8) return {1, k.fire_u8, k.index_u8, k.identity_u8, isa == Isa::avx512 ? k.mergeWords_u8 : nullptr};
+  if (steps <= 16) return {2, k.fire_u16, k.index_u16, k.identity_u16, nullptr};
+  if (steps <= 32) return {4, k.fire_u32, k.index_u32, k.identity_u32, nullptr};
+  return {8, k.fire_u64, k.index_u64, k.identity_u64, nullptr};
 }
 
 inline StepLists stepLists(uint32_t steps) {

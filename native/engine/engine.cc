@@ -105,7 +105,7 @@ void Engine::runLayers(const Progress& progress) {
   Chunk chunk;
   chunk.plan = &plan_;
   chunk.kernels = &kernelsOf(isa_);
-  chunk.word = wordKernels(*chunk.kernels, progress.steps());
+  chunk.word = wordKernels(*chunk.kernels, isa_, progress.steps());
   chunk.steps = progress.steps();
   chunk.lists = stepLists(chunk.steps);
   chunk.images = progress.count;

@@ -17,7 +17,9 @@ constexpr size_t cacheLine = 64;
 
 size_t divideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
-bool usesLists(const Layer& layer, const LayerOutput& output) { return layer.listed || output.statistics; }
+bool usesLists(const Chunk& chunk, const Layer& layer, const LayerOutput& output) {
+  return layer.listed || output.statistics || (layer.merged && chunk.word.mergeWords == nullptr);
+}
 
 uint8_t popcount(const uint8_t* word, uint32_t bytes) {
   uint64_t bits = 0;
@@ -161,13 +163,24 @@ void LayerPass::mergeRow(const Synapse& s, size_t row, uint32_t* starts, Scratch
   scratch.listedRows.clear();
   for (int32_t ky = kernelRows.begin; ky < kernelRows.end; ++ky) {
     const int32_t y = oy * g.stride.y - g.padding.top + ky;
-    scratch.listedRows.push_back({chunk_.startsOf(source, row / height, y, 0),
+    const size_t position = (row / height * static_cast<size_t>(g.source.height) + static_cast<size_t>(y)) *
+                            static_cast<size_t>(g.source.width);
+    scratch.listedRows.push_back({chunk_.storeOf(source).words.data() + position * chunk_.wordStride(source),
+                                  chunk_.startsOf(source, row / height, y, 0),
                                   indexUnit * static_cast<uint32_t>(ky) * source.channelStride()});
   }
+  const ListedRow* rows = scratch.listedRows.data();
+  const uint32_t rowCount = static_cast<uint32_t>(scratch.listedRows.size());
+  const uint32_t width = static_cast<uint32_t>(g.source.width);
   const uint32_t advance = indexUnit * static_cast<uint32_t>(g.kernel.y - 1) * source.channelStride();
-  chunk_.kernels->merge(chunk_.storeOf(source).indices.data(), scratch.listedRows.data(),
-                        static_cast<uint32_t>(scratch.listedRows.size()), static_cast<uint32_t>(source.shape.width),
-                        chunk_.lists.listCount, advance, scratch.merged.data(), starts);
+  const StepLists& lists = chunk_.lists;
+  if (chunk_.word.mergeWords != nullptr) {
+    chunk_.word.mergeWords(rows, rowCount, width, source.channelStride(), lists.rules, lists.listCount, advance,
+                           scratch.merged.data(), starts);
+  } else {
+    chunk_.kernels->merge(chunk_.storeOf(source).indices.data(), rows, rowCount, width, lists.listCount, advance,
+                          scratch.merged.data(), starts);
+  }
 }
 
 /// Finds the runs of spikes that the positions of a tile see, once for all blocks and steps.
@@ -175,42 +188,48 @@ void LayerPass::collectSegments(const Tile& range, Scratch& scratch) const {
   scratch.segments.clear();
   scratch.segmentEnds.clear();
   for (const Unit& unit : layer_.units) {
-    Position at(range.begin, layer_.shape);
-    for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
-      if (layer_.synapses[unit.synapse].merged) {
-        addMergedSegment(unit, at, (i - range.begin) / rowWidth_, scratch);
+    const bool merged = layer_.synapses[unit.synapse].merged;
+    for (size_t row = range.firstRow; row < range.endRow; ++row) {
+      if (merged) {
+        addMergedSegments(unit, row - range.firstRow, scratch);
       } else {
-        addSegments(unit, at, scratch);
+        addSegments(unit, Position(row * rowWidth_, layer_.shape), scratch);
       }
-      scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
     }
   }
 }
 
-void LayerPass::addMergedSegment(const Unit& unit, const Position& at, size_t row, Scratch& scratch) const {
+/// One run for each position of a row, empty where the unit sees nothing but padding.
+void LayerPass::addMergedSegments(const Unit& unit, size_t row, Scratch& scratch) const {
   const Synapse& s = layer_.synapses[unit.synapse];
   const Geometry& g = s.geometry;
-  const Geometry::Range kernelColumns = g.kernelColumns(at.x);
-  const int32_t begin = std::max(unit.firstColumn, kernelColumns.begin);
-  const int32_t end = std::min(unit.endColumn, kernelColumns.end);
-  if (begin >= end) return;
-  const int32_t left = at.x * g.stride.x - g.padding.left;
+  const uint32_t* starts = mergedStartsOf(unit.synapse, row, scratch);
   const int64_t columnRows = int64_t{g.kernel.y} * chunk_.sourceOf(s).channelStride();
-  scratch.segments.push_back({mergedStartsOf(unit.synapse, row, scratch) + left + begin,
-                              static_cast<uint32_t>(end - begin), static_cast<uint32_t>(g.source.width) + 1,
-                              -left * columnRows});
+  const uint32_t listStride = static_cast<uint32_t>(g.source.width) + 1;
+  for (int32_t x = 0; x < layer_.shape.width; ++x) {
+    const Geometry::Range seen = g.kernelColumns(x);
+    const int32_t begin = std::min(std::max(unit.firstColumn, seen.begin), seen.end);
+    const int32_t end = std::max(begin, std::min(unit.endColumn, seen.end));
+    const int32_t left = x * g.stride.x - g.padding.left;
+    scratch.segments.push_back({starts + std::clamp(left + begin, 0, g.source.width), static_cast<uint32_t>(end - begin),
+                                listStride, -left * columnRows});
+    scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
+  }
 }
 
-void LayerPass::addSegments(const Unit& unit, const Position& at, Scratch& scratch) const {
+void LayerPass::addSegments(const Unit& unit, Position at, Scratch& scratch) const {
   const Synapse& s = layer_.synapses[unit.synapse];
   const Layer& source = chunk_.sourceOf(s);
   const int64_t stride = source.channelStride();
   const uint32_t listStride = static_cast<uint32_t>(source.shape.width) + 1;
-  s.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
-    const uint32_t* starts = chunk_.startsOf(source, at.image, y, x);
-    const int64_t base = (s.geometry.columnOrder(tap) - x) * stride;
-    scratch.segments.push_back({starts, static_cast<uint32_t>(count), listStride, base});
-  });
+  for (size_t i = 0; i < rowWidth_; ++i, ++at.x) {
+    s.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
+      const uint32_t* starts = chunk_.startsOf(source, at.image, y, x);
+      const int64_t base = (s.geometry.columnOrder(tap) - x) * stride;
+      scratch.segments.push_back({starts, static_cast<uint32_t>(count), listStride, base});
+    });
+    scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
+  }
 }
 
 /// Starts of the merged lists of a row of the tile.
@@ -330,7 +349,7 @@ void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
 
 /// All channels of the tile's positions are known: lists their spikes for the layers that read them.
 void LayerPass::finishTile(size_t index, Scratch& scratch) {
-  if (usesLists(layer_, output_)) listSpikes(index, scratch);
+  if (usesLists(chunk_, layer_, output_)) listSpikes(index, scratch);
   if (output_.counts == nullptr) return;
   const Tile range = tile(index);
   for (size_t i = range.begin; i < range.end; ++i) countSpikes(i);

@@ -68,8 +68,8 @@ class LayerPass {
   void mergeRows(const Tile& range, Scratch& scratch) const;
   void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;
   void collectSegments(const Tile& range, Scratch& scratch) const;
-  void addMergedSegment(const Unit& unit, const Position& at, size_t row, Scratch& scratch) const;
-  void addSegments(const Unit& unit, const Position& at, Scratch& scratch) const;
+  void addMergedSegments(const Unit& unit, size_t row, Scratch& scratch) const;
+  void addSegments(const Unit& unit, Position at, Scratch& scratch) const;
   const uint32_t* mergedStartsOf(size_t synapse, size_t row, const Scratch& scratch) const;
   const uint8_t* weightsOf(const Unit& unit, uint32_t block) const;
   size_t unitSize(const Unit& unit) const;

@@ -51,7 +51,7 @@ Synapse makeSynapse(const SynapseDescription& s, const Shape& source, const Laye
   synapse.multiplier = padded(s.multiplier, layer, 1);
   synapse.shift = s.shift;
   synapse.half = s.shift > 0 ? 1 << (s.shift - 1) : 0;
-  synapse.merged = synapse.method == Method::gather && s.kernel.y > 1 && !synapse.geometry.pools();
+  synapse.merged = synapse.method == Method::gather && !synapse.geometry.pools();
   packWeights(s, layer, synapse);
   return synapse;
 }
@@ -99,7 +99,9 @@ void assignSlots(Plan& plan) {
     for (const Synapse& s : plan.layers[i].synapses) {
       if (s.analog()) continue;
       lastReader[static_cast<size_t>(s.source)] = i;
-      if (s.method != Method::identity) plan.layers[static_cast<size_t>(s.source)].listed = true;
+      if (s.method == Method::identity) continue;
+      Layer& source = plan.layers[static_cast<size_t>(s.source)];
+      (s.merged ? source.merged : source.listed) = true;
     }
   }
   std::vector<size_t> freeAfter;  // by slot: the layer after which it is free

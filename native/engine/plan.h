@@ -32,7 +32,7 @@ struct Synapse {
   size_t rowBytes = 0;
   size_t tapBytes = 0;
   size_t blockBytes = 0;
-  bool merged = false;  ///< gathers through merged lists: a kernel of several rows, no pool
+  bool merged = false;  ///< gathers through merged lists: no pool
 
   // dense: [block][pairs][width][2], inputs ordered [tap][window][channel]; see kernels/dense.h.
   Buffer<int16_t> matrix;
@@ -73,6 +73,7 @@ struct Layer {
   std::vector<int32_t> initialPotential;
 
   bool listed = false;  ///< some later synapse reads the lists of its spikes
+  bool merged = false;  ///< some later synapse reads merged lists of its spikes
   size_t slot = 0;      ///< which of the plan's spike stores holds it
 
   uint32_t paddedChannels() const { return width * blocks; }

@@ -23,6 +23,7 @@ using IdentityFn = void(const void* words, uint32_t steps, uint32_t width, int32
 
 /// One row of source positions, seen through one row of a kernel.
 struct ListedRow {
+  const void* words;       ///< of its first position
   const uint32_t* starts;  ///< of its first position in list 0, see IndexFn
   uint32_t offset;         ///< added to its indices
 };
@@ -35,5 +36,10 @@ struct ListedRow {
 /// May read and write up to listSlack entries past the end of a list.
 using MergeFn = void(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions,
                      uint32_t listCount, uint32_t advance, uint32_t* merged, uint32_t* starts);
+
+/// The same from the words, without lists of the single rows. An index is indexUnit * (x * stride + channel) + x * advance
+/// + offset of its row.
+using MergeWordsFn = void(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,
+                          const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged, uint32_t* starts);
 
 }  // namespace noisefloor

@@ -111,4 +111,61 @@ void merge__avx512(const uint32_t* indices, const ListedRow* rows, uint32_t rowC
   }
 }
 
+namespace {
+
+/// first + indexUnit * number, of 16 numbers.
+inline void put16(uint32_t* out, __m128i numbers_u8x16, __m512i first) {
+  static_assert(indexUnit == 8, "the shift below");
+  _mm512_storeu_si512(out, _mm512_add_epi32(_mm512_slli_epi32(_mm512_cvtepu8_epi32(numbers_u8x16), 3), first));
+}
+
+/// Stores first + indexUnit * i for each set bit i of `mask`. More than 16 are rare, so that branch is predicted.
+inline uint32_t* put64(uint32_t* out, __mmask64 mask, __m512i numbers_u8x64, uint32_t first) {
+  const __m512i packed = _mm512_maskz_compress_epi8(mask, numbers_u8x64);
+  const uint32_t count = static_cast<uint32_t>(_mm_popcnt_u64(mask));
+  const __m512i base = _mm512_set1_epi32(static_cast<int>(first));
+  put16(out, _mm512_castsi512_si128(packed), base);
+  if (count > 16) {
+    alignas(64) uint8_t numbers[64];
+    _mm512_store_si512(numbers, packed);
+    for (uint32_t i = 16; i < count; i += 16) {
+      put16(out + i, _mm_load_si128(reinterpret_cast<const __m128i*>(numbers + i)), base);
+    }
+  }
+  return out + count;
+}
+
+alignas(64) constexpr struct Numbers {
+  uint8_t of[64];
+} numbers64 = {{0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+                44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63}};
+
+}  // namespace
+
+void mergeWords_u8__avx512(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,
+                           const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged,
+                           uint32_t* starts) {
+  const __m512i numbers = _mm512_load_si512(numbers64.of);
+  uint32_t* out = merged + starts[0];
+  for (uint32_t l = 0; l < listCount; ++l) {
+    const __m512i mask = _mm512_set1_epi8(static_cast<char>(rules[l].mask));
+    const __m512i value = _mm512_set1_epi8(static_cast<char>(rules[l].value));
+    for (uint32_t x = 0; x < positions; ++x) {
+      *starts++ = static_cast<uint32_t>(out - merged);
+      for (uint32_t r = 0; r < rowCount; ++r) {
+        const uint8_t* words = static_cast<const uint8_t*>(rows[r].words) + static_cast<uint64_t>(x) * stride;
+        const uint32_t first = x * (indexUnit * stride + advance) + rows[r].offset;
+        for (uint32_t c = 0; c < stride; c += 64) {
+          const __mmask64 valid = stride - c < 64 ? (uint64_t{1} << (stride - c)) - 1 : ~uint64_t{0};
+          const __m512i word = _mm512_maskz_loadu_epi8(valid, words + c);
+          const __mmask64 picked = _mm512_mask_cmpeq_epi8_mask(valid, _mm512_and_si512(word, mask), value);
+          out = put64(out, picked, numbers, first + indexUnit * c);
+        }
+      }
+    }
+    *starts++ = static_cast<uint32_t>(out - merged);
+  }
+}
+
 }  // namespace noisefloor

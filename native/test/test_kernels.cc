@@ -291,7 +291,7 @@ void checkMerge(MergeFn* kernel) {
             of.push_back(static_cast<uint32_t>(indices.size()));
             for (int n = i % (positions + 1) == positions ? 0 : uniform(0, longest); n > 0; --n) indices.push_back(random_() % 5000);
           }
-          rows.push_back({of.data(), static_cast<uint32_t>(uniform(0, 900))});
+          rows.push_back({nullptr, of.data(), static_cast<uint32_t>(uniform(0, 900))});
         }
         indices.resize(indices.size() + listSlack);
         std::vector<uint32_t> expected(3, 0xabcd);
@@ -318,6 +318,42 @@ void checkMerge(MergeFn* kernel) {
   }
 }
 
+void checkMergeWords(MergeWordsFn* kernel) {
+  for (uint32_t steps : {1U, 4U, 8U}) {
+    const StepLists lists = stepLists(steps);
+    for (uint32_t rowCount : {0U, 1U, 3U}) {
+      for (uint32_t stride : {16U, 48U, 64U, 112U, 512U}) {
+        for (int kind : {0, 1, 2}) {
+          constexpr uint32_t positions = 5;
+          const std::vector<uint8_t> words = randomWords<uint8_t>(3 * positions * stride, steps, kind);
+          std::vector<ListedRow> rows;
+          for (uint32_t r = 0; r < rowCount; ++r) rows.push_back({words.data() + r * positions * stride, nullptr, 7000 * r});
+          std::vector<uint32_t> expected(3, 0xabcd);
+          std::vector<uint32_t> expectedStarts;
+          for (uint32_t l = 0; l < lists.listCount; ++l) {
+            for (uint32_t x = 0; x < positions; ++x) {
+              expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
+              for (uint32_t i = 0; i < rowCount * stride; ++i) {
+                const uint8_t word = words[i / stride * positions * stride + x * stride + i % stride];
+                if ((word & lists.rules[l].mask) != lists.rules[l].value) continue;
+                expected.push_back(indexUnit * (x * stride + i % stride) + 24 * x + 7000 * (i / stride));
+              }
+            }
+            expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
+          }
+          std::vector<uint32_t> merged(expected.size() + listSlack + 2, 0xabcd);
+          std::vector<uint32_t> starts(expectedStarts.size() + 1, 0xabcd);
+          starts[0] = 3;
+          kernel(rows.data(), rowCount, positions, stride, lists.rules, lists.listCount, 24, merged.data(), starts.data());
+          CHECK(std::equal(expected.begin(), expected.end(), merged.begin()));
+          CHECK(std::equal(expectedStarts.begin(), expectedStarts.end(), starts.begin()) && starts.back() == 0xabcd);
+          CHECK(merged[merged.size() - 1] == 0xabcd && merged[merged.size() - 2] == 0xabcd);
+        }
+      }
+    }
+  }
+}
+
 // One function per name of the list: a kernel without one does not compile.
 void check_gather_i8(GatherFn* kernel) { checkGather(kernel, false); }
 void check_gather_i16(GatherFn* kernel) { checkGather(kernel, true); }
@@ -333,6 +369,7 @@ void check_index_u64(IndexFn* kernel) { checkIndex<uint64_t>(kernel); }
 void check_identity_u8(IdentityFn* kernel) { checkIdentity<uint8_t>(kernel); }
 void check_identity_u16(IdentityFn* kernel) { checkIdentity<uint16_t>(kernel); }
 void check_identity_u32(IdentityFn* kernel) { checkIdentity<uint32_t>(kernel); }
+void check_mergeWords_u8(MergeWordsFn* kernel) { checkMergeWords(kernel); }
 void check_merge(MergeFn* kernel) { checkMerge(kernel); }
 void check_identity_u64(IdentityFn* kernel) { checkIdentity<uint64_t>(kernel); }
 

@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "error.h"
@@ -123,7 +124,12 @@ void Engine::runLayers(const Progress& progress) {
     } else if (progress.options.counts) {
       output.counts = result.counts[spiking].data() + progress.first * static_cast<size_t>(layer.shape.size());
     }
+    const auto began = std::chrono::steady_clock::now();
     runLayer(progress, chunk, layer, output);
+    if (progress.options.layerSeconds != nullptr) {
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+      (*progress.options.layerSeconds)[static_cast<size_t>(&layer - plan_.layers.data())] += seconds.count();
+    }
     if (output.statistics) {
       double* spikes = layer.spiking ? result.spikes[spiking].data() : nullptr;
       addStatistics(layer, chunk.steps, spikes, result.operations.data() + synapse);

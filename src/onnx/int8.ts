@@ -64,20 +64,21 @@ class Int8Export {
     switch (node.op) {
       case 'conv2d':
         return this.#convolve(node, this.#normOf(node), inputs[0]!);
-      case 'batchNorm':
-        // Folded into the convolution that it reads.
-        return inputs[0]!;
+      case 'batchNorm': {
+        const folded = this.network.graph.nodes.some(({ op, name }) => op === 'conv2d' && name === node.input);
+        return folded ? inputs[0]! : this.#emitFloat(node, inputs);
+      }
       case 'activation': {
         const threshold = activationThreshold(node, this.network.parameters);
         if (threshold === undefined) throw this.#error(node.name, 'relu has no threshold: train with qcfs or lsq');
         return this.#quantizeTo(node.name, inputs[0]!, { min: 0, max: threshold });
       }
       case 'linear':
-        this.#float(`${node.name}.weight`);
-        if (node.bias) this.#float(`${node.name}.bias`);
-        return emitInference(this.#onnx, node, inputs);
-      default:
-        return emitInference(this.#onnx, node, inputs);
+      case 'add':
+      case 'avgPool':
+      case 'globalAvgPool':
+      case 'flatten':
+        return this.#emitFloat(node, inputs);
     }
   }
 
@@ -148,9 +149,12 @@ class Int8Export {
     return scale;
   }
 
-  #float(name: string): void {
-    const { data, shape } = this.network.parameters.get(name)!;
-    this.#onnx.initializer(name, shape, data);
+  /** A node that stays float32, with its parameters. */
+  #emitFloat(node: GraphNode, inputs: readonly string[]): string {
+    for (const [name, { shape, data }] of this.network.parameters) {
+      if (name.slice(0, name.lastIndexOf('.')) === node.name) this.#onnx.initializer(name, shape, data);
+    }
+    return emitInference(this.#onnx, node, inputs);
   }
 
   #error(node: string, why: string): NoisefloorError {

@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Command, Option } from 'commander';
 import Table from 'cli-table3';
-import { SpikingSession, convert, evaluate, exportOnnx, openDataset, readCheckpoint, writeSpikingModel } from 'noisefloor';
+import { SpikingSession, activeIsa, convert, evaluate, exportInt8Onnx, exportOnnx, openDataset, readCheckpoint, writeSpikingModel } from 'noisefloor';
+import { calibrate } from './calibrate.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const cache = join(here, '.cache');
@@ -19,30 +20,48 @@ const number = (text) => Number(text);
 const options = new Command('benchmark')
   .requiredOption('--data <spec>', 'real images, such as cifar10:DIR')
   .addOption(new Option('--checkpoint <dir>', 'a trained network').default(join(here, '..', 'models', 'cifar10-resnet18'), 'models/cifar10-resnet18'))
-  .addOption(new Option('--time-steps <n>', 'T').argParser(number).default(4))
+  .addOption(new Option('--time-steps <list>', 'T').argParser(list).default([4, 2], '4,2'))
   .addOption(new Option('--batch-sizes <list>', 'images a call').argParser(list).default([1, 32], '1,32'))
   .addOption(new Option('--threads <n>', 'on both sides').argParser(number).default(2))
   .addOption(new Option('--rounds <n>', 'fresh processes a contestant').argParser(number).default(3))
   .addOption(new Option('--seconds <n>', 'timed seconds a process').argParser(number).default(4))
   .addOption(new Option('--images <n>', 'test images for accuracy').argParser(number).default(512))
+  .option('--python <path>', 'a Python with peers/requirements.txt: SpikingJelly runs too')
   .option('--out <file>', 'all measured times as JSON')
   .parse()
   .opts();
 
 const network = await readCheckpoint(options.checkpoint);
 await mkdir(cache, { recursive: true });
-const files = { spiking: join(cache, 'model.safetensors'), clipped: join(cache, 'clipped.onnx'), quantised: join(cache, 'quantised.onnx') };
+const file = (name) => join(cache, name);
+const files = { model: file('model.safetensors'), clipped: file('clipped.onnx'), quantised: file('quantised.onnx'), int8: file('int8.onnx') };
 const { model } = convert(network);
-await writeSpikingModel(files.spiking, model);
+await writeSpikingModel(files.model, model);
 await writeFile(files.clipped, exportOnnx(network, { activations: 'clipped' }));
 await writeFile(files.quantised, exportOnnx(network));
+await writeFile(files.int8, exportInt8Onnx(network, await calibrate(network, await openDataset(options.data), options.threads)));
 
-const ort = `ONNX Runtime ${require('onnxruntime-node/package.json').version} fp32`;
+const ort = `ONNX Runtime ${require('onnxruntime-node/package.json').version}`;
+const script = (name) => [process.execPath, join(here, 'contestants', name)];
+const engine = (timeSteps, isa) => ({
+  name: `noisefloor, T=${timeSteps}${isa ? `, ${isa}` : ''}`,
+  command: script('noisefloor.mjs'),
+  job: { model: files.model, timeSteps },
+  env: isa ? { NOISEFLOOR_ISA: isa } : {},
+});
+const dense = (name, model) => ({ name: `${ort} ${name}`, command: script('onnxruntime.mjs'), job: { model } });
+const [timeSteps] = options.timeSteps;
 const contestants = [
-  { name: `noisefloor, T=${options.timeSteps}`, script: 'noisefloor.mjs', model: files.spiking },
-  { name: `${ort}, clipped activations`, script: 'onnxruntime.mjs', model: files.clipped },
-  { name: `${ort}, quantised as trained`, script: 'onnxruntime.mjs', model: files.quantised },
+  ...options.timeSteps.map((steps) => engine(steps)),
+  ...(activeIsa() === 'avx512' ? [engine(timeSteps, 'avx2')] : []),
+  dense('fp32, clipped activations', files.clipped),
+  dense('fp32, quantised as trained', files.quantised),
+  dense('int8, per channel', files.int8),
 ];
+if (options.python) {
+  const command = [options.python, join(here, 'peers', 'spikingjelly_contestant.py')];
+  contestants.push({ name: `SpikingJelly, T=${timeSteps}`, command, job: { model: files.model, timeSteps } });
+}
 const results = await race();
 printSpikes(await spikes());
 printTable(results);
@@ -65,17 +84,17 @@ async function race() {
   return results;
 }
 
-async function runContestant({ script, model: path }, batchSize) {
-  const { data, images, threads, timeSteps, seconds } = options;
-  const job = { model: path, data, images, batchSize, threads, timeSteps, seconds };
-  const { stdout } = await promisify(execFile)(process.execPath, [join(here, 'contestants', script), JSON.stringify(job)], { maxBuffer: 2 ** 26 });
+async function runContestant({ command: [program, path], job, env = {} }, batchSize) {
+  const { data, images, threads, seconds } = options;
+  const argument = JSON.stringify({ ...job, data, images, batchSize, threads, seconds });
+  const { stdout } = await promisify(execFile)(program, [path, argument], { maxBuffer: 2 ** 26, env: { ...process.env, ...env } });
   return JSON.parse(stdout);
 }
 
 async function spikes() {
   const session = await SpikingSession.create(model, { threads: options.threads });
   const data = await openDataset(options.data);
-  const evaluation = await evaluate(session, data, { timeSteps: [options.timeSteps], limit: options.images });
+  const evaluation = await evaluate(session, data, { timeSteps: [timeSteps], limit: options.images });
   await session.dispose();
   return evaluation;
 }
@@ -93,14 +112,14 @@ function printSpikes({ layers, spikesPerNeuron }) {
 
 function printTable(entries) {
   const { cpu, cores, node } = machine();
-  console.log(`\n${cpu}, ${cores} cores; Node ${node}; ${options.threads} threads; ${entries[0].about}; accuracy on ${options.images} test images\n`);
-  const table = new Table({ head: ['batch', 'contestant', 'ms/image', 'fastest', 'images/s', 'top-1', 'times noisefloor'], style: { head: [], border: [] } });
+  console.log(`\n${cpu}, ${cores} cores; Node ${node}; ${options.threads} threads; accuracy on ${options.images} test images\n`);
+  const table = new Table({ head: ['batch', 'contestant', 'ms/image', 'fastest', 'images/s', 'top-1', `of T=${timeSteps}`, 'ran as'], style: { head: [], border: [] } });
   for (const batchSize of options.batchSizes) {
     const rows = entries.filter((entry) => entry.batchSize === batchSize);
     const ours = median(rows[0].milliseconds);
-    for (const { name, milliseconds, top1 } of rows) {
+    for (const { name, milliseconds, top1, about } of rows) {
       const typical = median(milliseconds);
-      table.push([batchSize, name, typical.toFixed(3), Math.min(...milliseconds).toFixed(3), (1000 / typical).toFixed(0), `${(100 * top1).toFixed(1)} %`, (typical / ours).toFixed(2)]);
+      table.push([batchSize, name, typical.toFixed(3), Math.min(...milliseconds).toFixed(3), (1000 / typical).toFixed(0), `${(100 * top1).toFixed(1)} %`, `${(typical / ours).toFixed(2)}x`, about]);
     }
   }
   console.log(table.toString());

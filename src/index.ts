@@ -29,6 +29,7 @@ export { calibrate, calibrationMethods, type CalibrationMethod, type Calibration
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
 export { exportOnnx } from './onnx/export.js';
+export { exportInt8Onnx, int8Ranges, type ValueRange } from './onnx/int8.js';
 
 export type * from './snn/model.js';
 export type { RunOptions, RunResult, RunStatistics } from './snn/run.js';

@@ -65,13 +65,15 @@ void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& 
   const auto addPosition = [&](int32_t tap, int32_t y, int32_t x) {
     const uint32_t* starts = chunk.startsOf(source, at.image, y, x);
     const size_t origin = static_cast<size_t>(x) * source.channelStride();
-    for (uint32_t t = 0; t < chunk.steps; ++t, starts += source.shape.width + 1) {
+    for (uint32_t l = 0; l < chunk.lists.listCount; ++l, starts += source.shape.width + 1) {
       const uint32_t* end = store.indices.data() + starts[1];
-      const uint32_t* i = std::lower_bound(store.indices.data() + starts[0], end, origin + firstIn);
-      for (; i < end && *i < origin + lastIn; ++i) {
-        const size_t c = *i - origin;
-        addGroupRow(synapse, outPerGroup, c / inPerGroup, static_cast<size_t>(tap) * channels + c, 1, range,
-                    acc + static_cast<size_t>(t) * layer.width);
+      const uint32_t* i = std::lower_bound(store.indices.data() + starts[0], end, indexUnit * (origin + firstIn));
+      for (; i < end && *i < indexUnit * (origin + lastIn); ++i) {
+        const size_t c = *i / indexUnit - origin;
+        chunk.forEachStep(l, [&](uint32_t t) {
+          addGroupRow(synapse, outPerGroup, c / inPerGroup, static_cast<size_t>(tap) * channels + c, 1, range,
+                      acc + static_cast<size_t>(t) * layer.width);
+        });
       }
     }
   };
@@ -135,8 +137,10 @@ void countOperations(const Chunk& chunk, const Synapse& synapse, const Position&
     const uint32_t* indices = chunk.storeOf(source).indices.data();
     const uint32_t* starts = chunk.startsOf(source, at.image, y, x);
     const size_t origin = static_cast<size_t>(x) * source.channelStride();
-    for (uint32_t t = 0; t < chunk.steps; ++t, starts += shape.width + 1) {
-      for (uint32_t i = starts[0]; i < starts[1]; ++i) operations[t] += nonZero[indices[i] - origin];
+    for (uint32_t l = 0; l < chunk.lists.listCount; ++l, starts += shape.width + 1) {
+      uint64_t sum = 0;
+      for (uint32_t i = starts[0]; i < starts[1]; ++i) sum += nonZero[indices[i] / indexUnit - origin];
+      chunk.forEachStep(l, [&](uint32_t t) { operations[t] += sum; });
     }
   };
   synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../kernels/kernels.h"
+#include "../kernels/dispatch.h"
 #include "buffer.h"
 #include "plan.h"
 
@@ -12,8 +12,8 @@ namespace noisefloor {
 /// The spikes of one layer for the images of a chunk.
 struct SpikeStore {
   Buffer<uint8_t> words;     ///< [position][channelStride] words of 8, 16, 32 or 64 bits: bit t is step t
-  Buffer<uint32_t> starts;   ///< [row][steps][width + 1] into indices
-  Buffer<uint32_t> indices;  ///< the spikes of a row of positions, step after step, as x * channelStride + channel
+  Buffer<uint32_t> starts;   ///< [row][list][width + 1] into indices
+  Buffer<uint32_t> indices;  ///< the spikes of a row of positions, list after list, as indexUnit * (x * channelStride + channel)
 };
 
 /// The kernels for words that hold `steps` bits.
@@ -22,13 +22,37 @@ struct WordKernels {
   FireFn* fire;
   IndexFn* index;
   IdentityFn* identity;
+  MergeWordsFn* mergeWords;  ///< null where merging lists is faster
 };
 
-inline WordKernels wordKernels(const Kernels& k, uint32_t steps) {
-  if (steps <= 8) return {1, k.fire_u8, k.index_u8, k.identity_u8};
-  if (steps <= 16) return {2, k.fire_u16, k.index_u16, k.identity_u16};
-  if (steps <= 32) return {4, k.fire_u32, k.index_u32, k.identity_u32};
-  return {8, k.fire_u64, k.index_u64, k.identity_u64};
+inline WordKernels wordKernels(const Kernels& k, Isa isa, uint32_t steps) {
+  if (steps <= 8) return {1, k.fire_u8, k.index_u8, k.identity_u8, isa == Isa::avx512 ? k.mergeWords_u8 : nullptr};
+  if (steps <= 16) return {2, k.fire_u16, k.index_u16, k.identity_u16, nullptr};
+  if (steps <= 32) return {4, k.fire_u32, k.index_u32, k.identity_u32, nullptr};
+  return {8, k.fire_u64, k.index_u64, k.identity_u64, nullptr};
+}
+
+inline StepLists stepLists(uint32_t steps) {
+  StepLists lists = {};
+  const auto bit = [](uint32_t step) { return uint64_t{1} << step; };
+  const auto addPair = [&](uint32_t first, uint32_t second) {
+    lists.pairs[lists.pairCount++] = {first, second, lists.listCount};
+    const uint64_t mask = bit(first) | bit(second);
+    lists.rules[lists.listCount++] = {mask, mask};
+    if (first == second) return;
+    lists.rules[lists.listCount++] = {mask, bit(first)};
+    lists.rules[lists.listCount++] = {mask, bit(second)};
+  };
+  for (uint32_t t = 0; t < steps; t += 4) {
+    const uint32_t left = steps - t;
+    if (left == 2) {
+      addPair(t, t + 1);
+      continue;
+    }
+    addPair(t, left > 2 ? t + 2 : t);
+    if (left > 2) addPair(t + 1, left > 3 ? t + 3 : t + 1);
+  }
+  return lists;
 }
 
 /// Some images on their way through the layers.
@@ -37,6 +61,7 @@ struct Chunk {
   const Kernels* kernels = nullptr;
   WordKernels word{};
   uint32_t steps = 0;
+  StepLists lists{};
   size_t images = 0;
   const int16_t* input = nullptr;  ///< [image][y][x][channel]
   std::vector<SpikeStore>* stores = nullptr;
@@ -44,14 +69,22 @@ struct Chunk {
   const Layer& sourceOf(const Synapse& s) const { return plan->layers[static_cast<size_t>(s.source)]; }
   SpikeStore& storeOf(const Layer& layer) const { return (*stores)[layer.slot]; }
   size_t wordStride(const Layer& layer) const { return static_cast<size_t>(layer.channelStride()) * word.bytes; }
-  /// Where the spikes of position (y, x) of a source begin at step 0; a step further is shape.width + 1 further.
+  /// Where the spikes of position (y, x) of a source begin in list 0; a list further is shape.width + 1 further.
   const uint32_t* startsOf(const Layer& source, size_t image, int32_t y, int32_t x) const {
     const size_t row = image * static_cast<size_t>(source.shape.height) + static_cast<size_t>(y);
-    return storeOf(source).starts.data() + row * startsPerRow(source.shape, steps) + x;
+    return storeOf(source).starts.data() + row * startsPerRow(source.shape, lists.listCount) + x;
   }
 
-  static size_t startsPerRow(const Shape& shape, uint32_t steps) {
-    return static_cast<size_t>(steps) * (static_cast<size_t>(shape.width) + 1);
+  /// Calls visit(step) for each step at which the neurons of a list spike, as far as the list says.
+  template <typename Visit>
+  void forEachStep(uint32_t list, const Visit& visit) const {
+    for (uint32_t t = 0; t < steps; ++t) {
+      if ((lists.rules[list].value >> t) & 1) visit(t);
+    }
+  }
+
+  static size_t startsPerRow(const Shape& shape, uint32_t lists) {
+    return static_cast<size_t>(lists) * (static_cast<size_t>(shape.width) + 1);
   }
 };
 

@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "error.h"
@@ -105,8 +106,9 @@ void Engine::runLayers(const Progress& progress) {
   Chunk chunk;
   chunk.plan = &plan_;
   chunk.kernels = &kernelsOf(isa_);
-  chunk.word = wordKernels(*chunk.kernels, progress.steps());
+  chunk.word = wordKernels(*chunk.kernels, isa_, progress.steps());
   chunk.steps = progress.steps();
+  chunk.lists = stepLists(chunk.steps);
   chunk.images = progress.count;
   chunk.input = input_.data();
   chunk.stores = &stores_;
@@ -122,7 +124,12 @@ void Engine::runLayers(const Progress& progress) {
     } else if (progress.options.counts) {
       output.counts = result.counts[spiking].data() + progress.first * static_cast<size_t>(layer.shape.size());
     }
+    const auto began = std::chrono::steady_clock::now();
     runLayer(progress, chunk, layer, output);
+    if (progress.options.layerSeconds != nullptr) {
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+      (*progress.options.layerSeconds)[static_cast<size_t>(&layer - plan_.layers.data())] += seconds.count();
+    }
     if (output.statistics) {
       double* spikes = layer.spiking ? result.spikes[spiking].data() : nullptr;
       addStatistics(layer, chunk.steps, spikes, result.operations.data() + synapse);

@@ -14,6 +14,7 @@ struct RunOptions {
   int32_t timeSteps = 1;  ///< 1 to 64
   bool statistics = false;
   bool counts = false;
+  std::vector<double>* layerSeconds = nullptr;  ///< for the tools of native/bench: adds the time of each layer
 };
 
 /// See RunResult of src/snn/run.ts.

@@ -41,8 +41,24 @@ struct Geometry {
     }
   }
 
- private:
   bool pools() const { return poolSize() != 1 || poolStride.y != 1 || poolStride.x != 1; }
+
+  /// Place of a tap, numbered row by row, in the order of columns.
+  int32_t columnOrder(int32_t tap) const { return tap % kernel.x * kernel.y + tap / kernel.x; }
+
+  /// Kernel rows (columns) from `begin` to `end` that output row (column) `o` sees within the source.
+  struct Range {
+    int32_t begin;
+    int32_t end;
+  };
+  Range kernelRows(int32_t oy) const { return clipped(oy * stride.y - padding.top, kernel.y, pooledHeight); }
+  Range kernelColumns(int32_t ox) const { return clipped(ox * stride.x - padding.left, kernel.x, pooledWidth); }
+
+ private:
+  static Range clipped(int32_t first, int32_t size, int32_t extent) {
+    const int32_t begin = first < 0 ? -first : 0;
+    return {begin, extent - first < size ? extent - first : size};
+  }
 
   template <typename Visit>
   void forEachInWindow(int32_t tap, int32_t y, int32_t x, const Visit& visit) const {

@@ -11,12 +11,15 @@ namespace {
 constexpr size_t minTile = 16;
 constexpr size_t maxTile = 64;
 constexpr size_t itemsPerThread = 4;
-/// 256 KiB of row lists: with the weights of a block they share the second-level cache.
-constexpr size_t listEntries = 65536;
+/// Bytes of the sums of a tile whose weights come in several units.
+constexpr size_t tileBytes = 128 << 10;
+constexpr size_t cacheLine = 64;
 
 size_t divideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
-bool usesLists(const Layer& layer, const LayerOutput& output) { return layer.listed || output.statistics; }
+bool usesLists(const Chunk& chunk, const Layer& layer, const LayerOutput& output) {
+  return layer.listed || output.statistics || (layer.merged && chunk.word.mergeWords == nullptr);
+}
 
 uint8_t popcount(const uint8_t* word, uint32_t bytes) {
   uint64_t bits = 0;
@@ -30,13 +33,15 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
     : chunk_(chunk), layer_(layer), output_(output),
       rowWidth_(static_cast<size_t>(layer.shape.width)),
       rows_(chunk.images * static_cast<size_t>(layer.shape.height)) {
-  const size_t wanted = itemsPerThread * threads;
-  const size_t positions = std::clamp(divideUp(rows_ * rowWidth_, wanted), minTile, maxTile);
-  tileRows_ = divideUp(positions, rowWidth_);
+  accStride_ = layer.synapses.size() * chunk.steps * layer.width;
+  const size_t positions = rows_ * rowWidth_;
+  // Where the weights come in several units, a thread keeps to its own blocks: so they pass through the caches once.
+  const bool heavy = layer.units.size() > 1;
+  const size_t most = heavy ? std::max(minTile, tileBytes / (sizeof(int32_t) * accStride_)) : maxTile;
+  const size_t wanted = heavy ? divideUp(threads, std::min<size_t>(threads, layer.blocks)) : itemsPerThread * threads;
+  tileRows_ = divideUp(std::clamp(divideUp(positions, wanted), minTile, most), rowWidth_);
   tiles_ = divideUp(rows_, tileRows_);
-  groups_ = std::min<size_t>(layer.blocks, divideUp(wanted, tiles_));
-  gathers_ = static_cast<size_t>(std::count_if(layer.synapses.begin(), layer.synapses.end(),
-                                               [](const Synapse& s) { return s.method == Method::gather; }));
+  groups_ = std::min<size_t>(layer.blocks, heavy ? threads : divideUp(wanted, tiles_));
   groupsLeft_ = std::make_unique<std::atomic<size_t>[]>(tiles_);
   for (size_t i = 0; i < tiles_; ++i) groupsLeft_[i] = groups_;
 }
@@ -46,7 +51,7 @@ LayerPass::StoreSize LayerPass::storeSize(const Layer& layer, uint32_t steps, si
   const size_t positions = images * static_cast<size_t>(layer.shape.positions());
   const size_t wordBytes = steps <= 8 ? 1 : steps <= 16 ? 2 : steps <= 32 ? 4 : 8;
   const size_t spikes = positions * static_cast<size_t>(layer.shape.channels) * steps;
-  return {positions * layer.channelStride() * wordBytes, rows * Chunk::startsPerRow(layer.shape, steps),
+  return {positions * layer.channelStride() * wordBytes, rows * Chunk::startsPerRow(layer.shape, stepLists(steps).listCount),
           spikes + (rows + 1) * listSlack};
 }
 
@@ -63,16 +68,12 @@ void LayerPass::reserveStore(const Layer& layer, uint32_t steps, size_t images, 
 }
 
 void LayerPass::prepare(Scratch& scratch) const {
-  scratch.offsets.reserve(listEntries);
-  scratch.counts.resize(tileRows_ * rowWidth_ * gathers_ * chunk_.steps);
-  size_t segments = 0;
-  for (const Synapse& s : layer_.synapses) {
-    const Geometry& g = s.geometry;
-    if (s.method == Method::gather) segments += static_cast<size_t>(g.taps()) * static_cast<size_t>(g.poolSize());
-  }
-  scratch.segments.resize(segments);
-  scratch.segmentEnds.resize(gathers_);
-  scratch.acc.reserve(layer_.synapses.size() * chunk_.steps * layer_.width);
+  scratch.fetched = nullptr;
+  const size_t positions = tileRows_ * rowWidth_;
+  size_t starts = 0;
+  scratch.merged.reserve(mergedSize(starts));
+  scratch.mergedStarts.reserve(starts);
+  scratch.acc.reserve((layer_.units.size() > 1 ? positions : 1) * accStride_);
   scratch.terms.resize(layer_.synapses.size());
   if (!output_.statistics) return;
   scratch.operations.assign(layer_.synapses.size() * chunk_.steps, 0);
@@ -90,15 +91,19 @@ void LayerPass::run(size_t item, Scratch& scratch) {
   const Tile range = tile(item / groups_);
   const uint32_t firstBlock = static_cast<uint32_t>(group * layer_.blocks / groups_);
   const uint32_t endBlock = static_cast<uint32_t>((group + 1) * layer_.blocks / groups_);
-  for (size_t first = range.begin; first < range.end;) {
-    const size_t end = listRows(first, range.end, scratch);
-    for (uint32_t block = firstBlock; block < endBlock; ++block) {
-      const uint32_t* offsets = scratch.offsets.data();
-      const uint32_t* counts = scratch.counts.data();
-      Position at(first, layer_.shape);
-      for (size_t i = first; i < end; ++i, at.advance(layer_.shape)) runBlock(i, at, block, offsets, counts, scratch);
+  fetchWeights(firstBlock, scratch);
+  mergeRows(range, scratch);
+  collectSegments(range, scratch);
+  const bool fused = layer_.units.size() <= 1;
+  for (uint32_t block = firstBlock; block < endBlock; ++block) {
+    if (!fused) {
+      for (size_t unit = 0; unit < layer_.units.size(); ++unit) gatherUnit(range, block, unit, block + 1 < endBlock, scratch);
     }
-    first = end;
+    Position at(range.begin, layer_.shape);
+    for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
+      if (fused && !layer_.units.empty()) gatherOne(i - range.begin, range.end - range.begin, block, 0, scratch.acc.data(), scratch);
+      finishPosition(i, at, block, scratch.acc.data() + (fused ? 0 : (i - range.begin) * accStride_), scratch);
+    }
   }
   if (output_.statistics && group == 0) {
     for (size_t i = range.begin; i < range.end; ++i) {
@@ -112,77 +117,192 @@ void LayerPass::run(size_t item, Scratch& scratch) {
   if (layer_.spiking && --groupsLeft_[item / groups_] == 0) finishTile(item / groups_, scratch);
 }
 
-/// Lists the weight rows of positions from `first` on, as many as fit; returns the first that did not.
-size_t LayerPass::listRows(size_t first, size_t end, Scratch& scratch) const {
-  if (gathers_ == 0) return end;
-  uint32_t* offsets = scratch.offsets.data();
-  uint32_t* counts = scratch.counts.data();
-  Position at(first, layer_.shape);
-  for (size_t i = first; i < end; ++i, at.advance(layer_.shape)) {
-    const size_t need = collectSegments(at, scratch);
-    if (i == first) {
-      scratch.offsets.reserve(need);
-      offsets = scratch.offsets.data();
-    } else if (need > static_cast<size_t>(scratch.offsets.data() + scratch.offsets.size() - offsets)) {
-      return i;
-    }
-    const Segment* segments = scratch.segments.data();
-    size_t gatherIndex = 0;
-    for (const Synapse& s : layer_.synapses) {
-      if (s.method != Method::gather) continue;
-      const Segment* segmentsEnd = scratch.segments.data() + scratch.segmentEnds[gatherIndex++];
-      const uint32_t* indices = chunk_.storeOf(chunk_.sourceOf(s)).indices.data();
-      offsets = chunk_.kernels->rows(indices, segments, static_cast<uint32_t>(segmentsEnd - segments), chunk_.steps,
-                                     s.rowShift, s.zeroRow, offsets, counts);
-      counts += chunk_.steps;
-      segments = segmentsEnd;
-    }
-  }
-  return end;
+/// Fetches the first weights that a worker needs, in order: gathering would fetch them row by row, as spikes come.
+void LayerPass::fetchWeights(uint32_t block, Scratch& scratch) const {
+  if (layer_.units.empty() || (scratch.fetched == &layer_ && layer_.units.size() == 1)) return;
+  scratch.fetched = &layer_;
+  const uint8_t* weights = weightsOf(layer_.units[0], block);
+  for (size_t byte = 0; byte < unitSize(layer_.units[0]); byte += cacheLine) __builtin_prefetch(weights + byte, 0, 2);
 }
 
-/// Finds the spike lists that a position sees; returns how many entries its row lists may take.
-size_t LayerPass::collectSegments(const Position& at, Scratch& scratch) const {
-  Segment* segment = scratch.segments.data();
-  size_t need = listSlack;
-  size_t gatherIndex = 0;
+/// Entries of the merged lists of a tile, in the worst case, and of their starts.
+size_t LayerPass::mergedSize(size_t& starts) const {
+  size_t size = 0;
   for (const Synapse& s : layer_.synapses) {
-    if (s.method != Method::gather) continue;
-    const Layer& source = chunk_.sourceOf(s);
-    const uint32_t stride = source.channelStride();
-    const uint32_t stepStride = static_cast<uint32_t>(source.shape.width) + 1;
+    if (!s.merged) continue;
+    const Shape& source = s.geometry.source;
+    const size_t rowSize = static_cast<size_t>(source.width) * static_cast<size_t>(source.channels) * chunk_.steps;
+    size += tileRows_ * (rowSize * static_cast<size_t>(s.geometry.kernel.y) + listSlack);
+    starts += tileRows_ * Chunk::startsPerRow(source, chunk_.lists.listCount);
+  }
+  return size;
+}
+
+/// Merges the spike lists that the rows of a tile see, once for all blocks.
+void LayerPass::mergeRows(const Tile& range, Scratch& scratch) const {
+  uint32_t* starts = scratch.mergedStarts.data();
+  uint32_t end = 0;
+  for (size_t row = range.firstRow; row < range.endRow; ++row) {
+    for (const Synapse& s : layer_.synapses) {
+      if (!s.merged) continue;
+      const size_t size = Chunk::startsPerRow(s.geometry.source, chunk_.lists.listCount);
+      starts[0] = end;
+      mergeRow(s, row, starts, scratch);
+      end = starts[size - 1];
+      starts += size;
+    }
+  }
+}
+
+void LayerPass::mergeRow(const Synapse& s, size_t row, uint32_t* starts, Scratch& scratch) const {
+  const Layer& source = chunk_.sourceOf(s);
+  const Geometry& g = s.geometry;
+  const size_t height = static_cast<size_t>(layer_.shape.height);
+  const int32_t oy = static_cast<int32_t>(row % height);
+  const Geometry::Range kernelRows = g.kernelRows(oy);
+  scratch.listedRows.clear();
+  for (int32_t ky = kernelRows.begin; ky < kernelRows.end; ++ky) {
+    const int32_t y = oy * g.stride.y - g.padding.top + ky;
+    const size_t position = (row / height * static_cast<size_t>(g.source.height) + static_cast<size_t>(y)) *
+                            static_cast<size_t>(g.source.width);
+    scratch.listedRows.push_back({chunk_.storeOf(source).words.data() + position * chunk_.wordStride(source),
+                                  chunk_.startsOf(source, row / height, y, 0),
+                                  indexUnit * static_cast<uint32_t>(ky) * source.channelStride()});
+  }
+  const ListedRow* rows = scratch.listedRows.data();
+  const uint32_t rowCount = static_cast<uint32_t>(scratch.listedRows.size());
+  const uint32_t width = static_cast<uint32_t>(g.source.width);
+  const uint32_t advance = indexUnit * static_cast<uint32_t>(g.kernel.y - 1) * source.channelStride();
+  const StepLists& lists = chunk_.lists;
+  if (chunk_.word.mergeWords != nullptr) {
+    chunk_.word.mergeWords(rows, rowCount, width, source.channelStride(), lists.rules, lists.listCount, advance,
+                           scratch.merged.data(), starts);
+  } else {
+    chunk_.kernels->merge(chunk_.storeOf(source).indices.data(), rows, rowCount, width, lists.listCount, advance,
+                          scratch.merged.data(), starts);
+  }
+}
+
+/// Finds the runs of spikes that the positions of a tile see, once for all blocks and steps.
+void LayerPass::collectSegments(const Tile& range, Scratch& scratch) const {
+  scratch.segments.clear();
+  scratch.segmentEnds.clear();
+  for (const Unit& unit : layer_.units) {
+    const bool merged = layer_.synapses[unit.synapse].merged;
+    for (size_t row = range.firstRow; row < range.endRow; ++row) {
+      if (merged) {
+        addMergedSegments(unit, row - range.firstRow, scratch);
+      } else {
+        addSegments(unit, Position(row * rowWidth_, layer_.shape), scratch);
+      }
+    }
+  }
+}
+
+/// One run for each position of a row, empty where the unit sees nothing but padding.
+void LayerPass::addMergedSegments(const Unit& unit, size_t row, Scratch& scratch) const {
+  const Synapse& s = layer_.synapses[unit.synapse];
+  const Geometry& g = s.geometry;
+  const uint32_t* starts = mergedStartsOf(unit.synapse, row, scratch);
+  const int64_t columnRows = int64_t{g.kernel.y} * chunk_.sourceOf(s).channelStride();
+  const uint32_t listStride = static_cast<uint32_t>(g.source.width) + 1;
+  for (int32_t x = 0; x < layer_.shape.width; ++x) {
+    const Geometry::Range seen = g.kernelColumns(x);
+    const int32_t begin = std::min(std::max(unit.firstColumn, seen.begin), seen.end);
+    const int32_t end = std::max(begin, std::min(unit.endColumn, seen.end));
+    const int32_t left = x * g.stride.x - g.padding.left;
+    scratch.segments.push_back({starts + std::clamp(left + begin, 0, g.source.width), static_cast<uint32_t>(end - begin),
+                                listStride, -left * columnRows});
+    scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
+  }
+}
+
+void LayerPass::addSegments(const Unit& unit, Position at, Scratch& scratch) const {
+  const Synapse& s = layer_.synapses[unit.synapse];
+  const Layer& source = chunk_.sourceOf(s);
+  const int64_t stride = source.channelStride();
+  const uint32_t listStride = static_cast<uint32_t>(source.shape.width) + 1;
+  for (size_t i = 0; i < rowWidth_; ++i, ++at.x) {
     s.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
       const uint32_t* starts = chunk_.startsOf(source, at.image, y, x);
-      // Member by member: the kernel reads them so, soon, and a vector store would not forward to its loads.
-      segment->starts = starts;
-      segment->positions = static_cast<uint32_t>(count);
-      segment->stepStride = stepStride;
-      segment->base = static_cast<uint32_t>(tap - x) * stride;
-      ++segment;
-      for (uint32_t t = 0; t < chunk_.steps; ++t, starts += stepStride) need += starts[count] - starts[0];
+      const int64_t base = (s.geometry.columnOrder(tap) - x) * stride;
+      scratch.segments.push_back({starts, static_cast<uint32_t>(count), listStride, base});
     });
-    need += 4 * static_cast<size_t>(chunk_.steps);
-    scratch.segmentEnds[gatherIndex++] = static_cast<size_t>(segment - scratch.segments.data());
+    scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
   }
-  return need;
 }
 
-void LayerPass::runBlock(size_t index, const Position& at, uint32_t block, const uint32_t*& offsets,
-                         const uint32_t*& counts, Scratch& scratch) {
-  int32_t* acc = scratch.acc.data();
+/// Starts of the merged lists of a row of the tile.
+const uint32_t* LayerPass::mergedStartsOf(size_t synapse, size_t row, const Scratch& scratch) const {
+  size_t before = 0;
+  size_t all = 0;
+  for (size_t i = 0; i < layer_.synapses.size(); ++i) {
+    if (i == synapse) before = all;
+    const Synapse& s = layer_.synapses[i];
+    if (s.merged) all += Chunk::startsPerRow(s.geometry.source, chunk_.lists.listCount);
+  }
+  return scratch.mergedStarts.data() + row * all + before;
+}
+
+/// One unit over all positions of a tile, while the weights of the next one are fetched.
+void LayerPass::gatherUnit(const Tile& range, uint32_t block, size_t unit, bool more, Scratch& scratch) const {
+  const bool last = unit + 1 == layer_.units.size();
+  const Unit* next = !last ? &layer_.units[unit + 1] : more ? &layer_.units[0] : nullptr;
+  const uint8_t* ahead = next != nullptr ? weightsOf(*next, block + (last ? 1 : 0)) : nullptr;
+  const size_t positions = range.end - range.begin;
+  const size_t share = next != nullptr ? divideUp(unitSize(*next), positions * cacheLine) * cacheLine : 0;
+  for (size_t i = 0; i < positions; ++i) {
+    for (size_t byte = i * share; byte < (i + 1) * share; byte += cacheLine) __builtin_prefetch(ahead + byte, 0, 2);
+    gatherOne(i, positions, block, unit, scratch.acc.data() + i * accStride_, scratch);
+  }
+}
+
+void LayerPass::gatherOne(size_t position, size_t positions, uint32_t block, size_t index, int32_t* acc,
+                          const Scratch& scratch) const {
+  const Unit& unit = layer_.units[index];
+  const Synapse& s = layer_.synapses[unit.synapse];
+  GatherFn* kernel = s.wide ? chunk_.kernels->gather_i16 : chunk_.kernels->gather_i8;
+  const size_t end = index * positions + position;
+  const uint32_t first = end == 0 ? 0 : scratch.segmentEnds[end - 1];
+  const uint32_t* indices = s.merged ? scratch.merged.data() : chunk_.storeOf(chunk_.sourceOf(s)).indices.data();
+  const Field field = {indices, scratch.segments.data() + first, scratch.segmentEnds[end] - first};
+  kernel(s.rows.data() + block * s.blockBytes, field, chunk_.lists.pairs, chunk_.lists.pairCount, layer_.width, unit.firstColumn != 0,
+         acc + unit.synapse * chunk_.steps * layer_.width);
+}
+
+const uint8_t* LayerPass::weightsOf(const Unit& unit, uint32_t block) const {
+  const Synapse& s = layer_.synapses[unit.synapse];
+  const size_t taps = static_cast<size_t>(unit.firstColumn) * static_cast<size_t>(s.geometry.kernel.y);
+  return s.rows.data() + block * s.blockBytes + taps * s.tapBytes;
+}
+
+size_t LayerPass::unitSize(const Unit& unit) const {
+  const Synapse& s = layer_.synapses[unit.synapse];
+  return static_cast<size_t>(unit.endColumn - unit.firstColumn) * static_cast<size_t>(s.geometry.kernel.y) * s.tapBytes;
+}
+
+/// The sums of the gathering synapses are in `acc`; adds those of the others, integrates and fires.
+void LayerPass::finishPosition(size_t index, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) {
   for (size_t i = 0; i < layer_.synapses.size(); ++i, acc += static_cast<size_t>(chunk_.steps) * layer_.width) {
     const Synapse& s = layer_.synapses[i];
+    Term& term = scratch.terms[i];
+    const int32_t* multiplier = s.multiplier.data() + static_cast<size_t>(block) * layer_.width;
+    term = {nullptr, acc, s.analog() ? 0 : layer_.width, multiplier, s.half, s.shift};
     switch (s.method) {
-      case Method::gather: gather(s, block, offsets, counts, acc); break;
+      case Method::gather: break;
       case Method::grouped: accumulateGrouped(chunk_, s, layer_, at, block, acc); break;
-      case Method::identity: accumulateIdentity(chunk_, s, layer_, at, block, acc); break;
+      case Method::identity:
+        if (layer_.spiking && s.geometry.poolSize() == 1) {
+          term.words = identityWords(s, at, block);
+        } else {
+          accumulateIdentity(chunk_, s, layer_, at, block, acc);
+          term.stepStride = layer_.wordsOf(block);
+        }
+        break;
       case Method::dense: accumulateDense(chunk_, s, layer_, at, block, scratch.patch, acc); break;
       case Method::denseGrouped: accumulateDenseGrouped(chunk_, s, layer_, at, block, acc); break;
       case Method::denseIdentity: accumulateDenseIdentity(chunk_, s, layer_, at, block, acc); break;
     }
-    const int32_t* multiplier = s.multiplier.data() + static_cast<size_t>(block) * layer_.width;
-    const uint32_t stepStride = s.method == Method::identity ? layer_.wordsOf(block) : layer_.width;
-    scratch.terms[i] = {acc, s.analog() ? 0 : stepStride, multiplier, s.half, s.shift};
   }
   if (layer_.spiking) {
     fire(index, block, scratch);
@@ -191,12 +311,14 @@ void LayerPass::runBlock(size_t index, const Position& at, uint32_t block, const
   }
 }
 
-void LayerPass::gather(const Synapse& s, uint32_t block, const uint32_t*& offsets, const uint32_t*& counts,
-                       int32_t* acc) const {
-  GatherFn* kernel = s.wide ? chunk_.kernels->gather_i16 : chunk_.kernels->gather_i8;
-  const uint8_t* rows = s.rows.data() + block * s.blockBytes;
-  offsets = kernel(rows, offsets, counts, chunk_.steps, layer_.width, acc);
-  counts += chunk_.steps;
+/// The words of the one position that an identity without a window sees.
+const void* LayerPass::identityWords(const Synapse& s, const Position& at, uint32_t block) const {
+  const Layer& source = chunk_.sourceOf(s);
+  const Geometry& g = s.geometry;
+  const size_t position = at.in(source.shape, at.y * g.stride.y * g.poolStride.y, at.x * g.stride.x * g.poolStride.x);
+  // Equal channels mean equal blocks, so the layer's block is the source's.
+  return chunk_.storeOf(source).words.data() + position * chunk_.wordStride(source) +
+         static_cast<size_t>(block) * layer_.width * chunk_.word.bytes;
 }
 
 void LayerPass::fire(size_t index, uint32_t block, const Scratch& scratch) {
@@ -227,7 +349,7 @@ void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
 
 /// All channels of the tile's positions are known: lists their spikes for the layers that read them.
 void LayerPass::finishTile(size_t index, Scratch& scratch) {
-  if (usesLists(layer_, output_)) listSpikes(index, scratch);
+  if (usesLists(chunk_, layer_, output_)) listSpikes(index, scratch);
   if (output_.counts == nullptr) return;
   const Tile range = tile(index);
   for (size_t i = range.begin; i < range.end; ++i) countSpikes(i);
@@ -236,19 +358,19 @@ void LayerPass::finishTile(size_t index, Scratch& scratch) {
 void LayerPass::listSpikes(size_t index, Scratch& scratch) {
   const Tile range = tile(index);
   SpikeStore& store = chunk_.storeOf(layer_);
-  const size_t startsPerRow = Chunk::startsPerRow(layer_.shape, chunk_.steps);
+  const size_t startsPerRow = Chunk::startsPerRow(layer_.shape, chunk_.lists.listCount);
   const size_t mostSpikes = rowWidth_ * static_cast<size_t>(layer_.shape.channels) * chunk_.steps;
   uint32_t end = static_cast<uint32_t>(range.firstRow * mostSpikes + index * listSlack);
   for (size_t row = range.firstRow; row < range.endRow; ++row) {
     const uint8_t* words = store.words.data() + row * rowWidth_ * chunk_.wordStride(layer_);
     uint32_t* starts = store.starts.data() + row * startsPerRow;
     starts[0] = end;
-    chunk_.word.index(words, static_cast<uint32_t>(rowWidth_), layer_.channelStride(), chunk_.steps,
-                      store.indices.data(), starts);
+    chunk_.word.index(words, static_cast<uint32_t>(rowWidth_), layer_.channelStride(), chunk_.lists.rules,
+                      chunk_.lists.listCount, store.indices.data(), starts);
     end = starts[startsPerRow - 1];
     if (!output_.statistics) continue;
-    for (uint32_t t = 0; t < chunk_.steps; ++t, starts += rowWidth_ + 1) {
-      scratch.spikes[t] += starts[rowWidth_] - starts[0];
+    for (uint32_t l = 0; l < chunk_.lists.listCount; ++l, starts += rowWidth_ + 1) {
+      chunk_.forEachStep(l, [&](uint32_t t) { scratch.spikes[t] += starts[rowWidth_] - starts[0]; });
     }
   }
 }

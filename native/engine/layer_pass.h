@@ -10,13 +10,15 @@ namespace noisefloor {
 
 /// What one worker needs for itself. Grows when a layer asks for more, then stays.
 struct Scratch {
-  Buffer<uint32_t> offsets;         ///< weight rows of some positions: position after position, synapse, step
-  std::vector<uint32_t> counts;     ///< [position][gather synapse][steps]
+  Buffer<uint32_t> merged;           ///< merged lists of the rows of a tile, see MergeFn
+  Buffer<uint32_t> mergedStarts;     ///< [row][merged synapse][steps][width of the source + 1]
+  std::vector<ListedRow> listedRows; ///< [kernel row]
   std::vector<Segment> segments;
-  std::vector<size_t> segmentEnds;  ///< by gather synapse
-  Buffer<int32_t> acc;              ///< [synapse][steps][width]
+  std::vector<uint32_t> segmentEnds; ///< [unit][position of the tile]
+  Buffer<int32_t> acc;               ///< [position][synapse][steps][width]
   Buffer<int16_t> patch;
   std::vector<Term> terms;
+  const Layer* fetched = nullptr;    ///< whose weights the worker has fetched
   std::vector<uint64_t> operations;  ///< [synapse][steps], with statistics
   std::vector<uint64_t> spikes;      ///< [steps], with statistics
 };
@@ -61,12 +63,20 @@ class LayerPass {
   static StoreSize storeSize(const Layer& layer, uint32_t steps, size_t images);
 
   Tile tile(size_t index) const;
-  size_t listRows(size_t first, size_t end, Scratch& scratch) const;
-  size_t collectSegments(const Position& at, Scratch& scratch) const;
-  void runBlock(size_t index, const Position& at, uint32_t block, const uint32_t*& offsets, const uint32_t*& counts,
-                Scratch& scratch);
-  void gather(const Synapse& synapse, uint32_t block, const uint32_t*& offsets, const uint32_t*& counts,
-              int32_t* acc) const;
+  void fetchWeights(uint32_t block, Scratch& scratch) const;
+  size_t mergedSize(size_t& starts) const;
+  void mergeRows(const Tile& range, Scratch& scratch) const;
+  void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;
+  void collectSegments(const Tile& range, Scratch& scratch) const;
+  void addMergedSegments(const Unit& unit, size_t row, Scratch& scratch) const;
+  void addSegments(const Unit& unit, Position at, Scratch& scratch) const;
+  const uint32_t* mergedStartsOf(size_t synapse, size_t row, const Scratch& scratch) const;
+  const uint8_t* weightsOf(const Unit& unit, uint32_t block) const;
+  size_t unitSize(const Unit& unit) const;
+  const void* identityWords(const Synapse& synapse, const Position& at, uint32_t block) const;
+  void gatherOne(size_t position, size_t positions, uint32_t block, size_t unit, int32_t* acc, const Scratch& scratch) const;
+  void gatherUnit(const Tile& range, uint32_t block, size_t unit, bool more, Scratch& scratch) const;
+  void finishPosition(size_t index, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch);
   void fire(size_t index, uint32_t block, const Scratch& scratch);
   void readOut(size_t index, uint32_t block, const Scratch& scratch);
   void finishTile(size_t index, Scratch& scratch);
@@ -81,7 +91,7 @@ class LayerPass {
   size_t tileRows_;
   size_t tiles_;
   size_t groups_;
-  size_t gathers_;
+  size_t accStride_;  ///< of a position
   std::unique_ptr<std::atomic<size_t>[]> groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
 };
 

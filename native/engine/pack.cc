@@ -33,12 +33,6 @@ class WeightView {
   size_t inPerGroup_;
 };
 
-uint32_t log2(uint32_t powerOfTwo) {
-  uint32_t shift = 0;
-  while ((1U << shift) < powerOfTwo) ++shift;
-  return shift;
-}
-
 /// Formats of kernels/gather.h; the row arrives filled with zero weights.
 void setWeight(uint8_t* row, uint32_t channel, bool wide, int16_t value) {
   if (wide) {
@@ -57,17 +51,16 @@ void fillZeroRows(uint8_t* rows, size_t bytes, bool wide) {
 
 void packRows(const WeightView& weights, int32_t inChannels, const Layer& layer, Synapse& synapse) {
   const size_t rowsPerTap = roundedChannels(inChannels);
-  const size_t rowCount = weights.taps() * rowsPerTap;
-  synapse.rowShift = log2(layer.width) + (synapse.wide ? 1 : 0);
-  synapse.zeroRow = static_cast<uint32_t>(rowCount << synapse.rowShift);
-  synapse.blockBytes = (rowCount + 1) << synapse.rowShift;
+  synapse.rowBytes = layer.width * (synapse.wide ? 2 : 1);
+  synapse.tapBytes = rowsPerTap * synapse.rowBytes;
+  synapse.blockBytes = weights.taps() * synapse.tapBytes;
   synapse.rows.reserve(synapse.blockBytes * layer.blocks);
   fillZeroRows(synapse.rows.data(), synapse.blockBytes * layer.blocks, synapse.wide);
   for (size_t out = 0; out < static_cast<size_t>(layer.shape.channels); ++out) {
     uint8_t* block = synapse.rows.data() + out / layer.width * synapse.blockBytes;
     for (size_t in = 0; in < static_cast<size_t>(inChannels); ++in) {
       for (size_t tap = 0; tap < weights.taps(); ++tap) {
-        uint8_t* row = block + ((tap * rowsPerTap + in) << synapse.rowShift);
+        uint8_t* row = block + static_cast<size_t>(synapse.geometry.columnOrder(static_cast<int32_t>(tap))) * synapse.tapBytes + in * synapse.rowBytes;
         setWeight(row, static_cast<uint32_t>(out % layer.width), synapse.wide, weights.at(out, in, tap));
       }
     }

@@ -9,14 +9,10 @@
 namespace noisefloor {
 namespace {
 
-/// Wide blocks walk a list once for more channels; the width that pads least wins, then the widest.
-uint32_t blockWidth(int32_t channels) {
-  const uint32_t c = static_cast<uint32_t>(channels);
-  if (c <= 32) return 32;
-  if (c <= 64) return 64;
-  const auto padded = [c](uint32_t width) { return (c + width - 1) / width * width; };
-  return padded(64) < padded(128) ? 64 : 128;
-}
+/// Weights of a unit. Half of the second-level cache of common processors, with room for the next unit, fetched ahead.
+constexpr size_t unitBytes = 96 << 10;
+
+uint32_t blockWidth(int32_t channels) { return channels <= 32 ? 32 : 64; }
 
 Geometry makeGeometry(const SynapseDescription& s, const Shape& source) {
   Geometry g;
@@ -55,8 +51,24 @@ Synapse makeSynapse(const SynapseDescription& s, const Shape& source, const Laye
   synapse.multiplier = padded(s.multiplier, layer, 1);
   synapse.shift = s.shift;
   synapse.half = s.shift > 0 ? 1 << (s.shift - 1) : 0;
+  synapse.merged = synapse.method == Method::gather && !synapse.geometry.pools();
   packWeights(s, layer, synapse);
   return synapse;
+}
+
+/// Cuts the gathering synapses of a layer into units.
+void makeUnits(Layer& layer) {
+  for (size_t i = 0; i < layer.synapses.size(); ++i) {
+    const Synapse& s = layer.synapses[i];
+    if (s.method != Method::gather) continue;
+    const Pair& kernel = s.geometry.kernel;
+    const size_t columnBytes = s.tapBytes * static_cast<size_t>(kernel.y);
+    const int32_t fit = std::max(1, static_cast<int32_t>(unitBytes / columnBytes));
+    const int32_t columns = s.merged ? std::min(kernel.x, fit) : kernel.x;
+    for (int32_t first = 0; first < kernel.x; first += columns) {
+      layer.units.push_back({i, first, std::min(first + columns, kernel.x)});
+    }
+  }
 }
 
 Layer makeLayer(const LayerDescription& description, const Plan& plan) {
@@ -75,6 +87,7 @@ Layer makeLayer(const LayerDescription& description, const Plan& plan) {
     const Shape& source = s.source == inputSource ? plan.input : plan.layers[static_cast<size_t>(s.source)].shape;
     layer.synapses.push_back(makeSynapse(s, source, layer));
   }
+  makeUnits(layer);
   return layer;
 }
 
@@ -86,7 +99,9 @@ void assignSlots(Plan& plan) {
     for (const Synapse& s : plan.layers[i].synapses) {
       if (s.analog()) continue;
       lastReader[static_cast<size_t>(s.source)] = i;
-      if (s.method != Method::identity) plan.layers[static_cast<size_t>(s.source)].listed = true;
+      if (s.method == Method::identity) continue;
+      Layer& source = plan.layers[static_cast<size_t>(s.source)];
+      (s.merged ? source.merged : source.listed) = true;
     }
   }
   std::vector<size_t> freeAfter;  // by slot: the layer after which it is free

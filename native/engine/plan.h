@@ -25,12 +25,14 @@ struct Synapse {
   Geometry geometry;
   int32_t groups = 1;
 
-  // gather: [block][taps * channelStride of the source + 1 zero row][row of `width` channels], see kernels/gather.h.
+  // gather: [block][kernel x][kernel y][channelStride of the source][row of `width` channels], see kernels/gather.h:
+  // as the merged lists go through what a kernel sees, column by column.
   bool wide = false;  ///< int16 rows
   Buffer<uint8_t> rows;
-  uint32_t rowShift = 0;
+  size_t rowBytes = 0;
+  size_t tapBytes = 0;
   size_t blockBytes = 0;
-  uint32_t zeroRow = 0;
+  bool merged = false;  ///< gathers through merged lists: no pool
 
   // dense: [block][pairs][width][2], inputs ordered [tap][window][channel]; see kernels/dense.h.
   Buffer<int16_t> matrix;
@@ -49,6 +51,14 @@ struct Synapse {
   bool analog() const { return source == inputSource; }
 };
 
+/// A part of a gathering synapse: some columns of its kernel, few enough that their weights stay in the second-level cache
+/// while all positions of a tile pass over them.
+struct Unit {
+  size_t synapse = 0;
+  int32_t firstColumn = 0;
+  int32_t endColumn = 0;
+};
+
 struct Layer {
   std::string name;
   bool spiking = true;
@@ -56,12 +66,14 @@ struct Layer {
   uint32_t width = 32;  ///< channels of a block
   uint32_t blocks = 1;
   std::vector<Synapse> synapses;
+  std::vector<Unit> units;
   // [paddedChannels]; padding neurons get no input and a threshold that 0 never reaches.
   std::vector<int32_t> bias;
   std::vector<int32_t> threshold;
   std::vector<int32_t> initialPotential;
 
   bool listed = false;  ///< some later synapse reads the lists of its spikes
+  bool merged = false;  ///< some later synapse reads merged lists of its spikes
   size_t slot = 0;      ///< which of the plan's spike stores holds it
 
   uint32_t paddedChannels() const { return width * blocks; }

@@ -37,7 +37,9 @@ std::vector<Isa> detect() {
   if (!allSet(b, avx2)) return found;
   found.push_back(Isa::avx2);
   constexpr uint32_t f = 1U << 16, dq = 1U << 17, bw = 1U << 30, vl = 1U << 31;
-  if (allSet(b, f | dq | bw | vl) && allSet(states, 0xe6)) found.push_back(Isa::avx512);
+  // Of the second generation: Ice Lake and Zen 4 on. The first one runs the AVX2 kernels.
+  constexpr uint32_t vbmi2 = 1U << 6;
+  if (allSet(b, f | dq | bw | vl) && allSet(c, vbmi2) && allSet(states, 0xe6)) found.push_back(Isa::avx512);
   return found;
 }
 #else

@@ -3,11 +3,13 @@
 
 namespace noisefloor {
 
-/// One synapse's contribution to the current: (acc * multiplier + half) >> shift.
+/// One synapse's contribution to the current: (acc * multiplier + half) >> shift, or, where `words` is set, the
+/// multiplier in the steps in which the source spikes (an identity).
 struct Term {
-  const int32_t* acc;  ///< [steps][width], or [width] when stepStride is 0 (the analog input: the same at each step)
+  const void* words;         ///< [width] of the width of the words written, or null
+  const int32_t* acc;        ///< [steps][width], or [width] when stepStride is 0 (the analog input: the same at each step)
   uint32_t stepStride;
-  const int32_t* multiplier;  ///< [width]
+  const int32_t* multiplier; ///< [width]
   int32_t half;
   int32_t shift;
 };

@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "bits_avx2.h"
 #include "kernels.h"
 
 namespace noisefloor {
@@ -8,12 +9,20 @@ namespace {
 inline __m256i load8(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 
 /// The caller passes termCount as a constant for the common numbers, so that the loop unrolls.
+template <typename Word>
 inline __m256i current(const Term* terms, uint32_t termCount, __m256i bias, uint32_t step, uint32_t w) {
   __m256i sum = bias;
   for (uint32_t i = 0; i < termCount; ++i) {
     const Term& term = terms[i];
+    const __m256i multiplier = load8(term.multiplier + w);
+    if (term.words != nullptr) {
+      const __m256i bits = bits8(static_cast<const Word*>(term.words) + w, step / 32);
+      const __m256i first = _mm256_sll_epi32(bits, _mm_cvtsi32_si128(static_cast<int>(31 - step % 32)));
+      sum = _mm256_add_epi32(sum, _mm256_and_si256(_mm256_srai_epi32(first, 31), multiplier));
+      continue;
+    }
     const __m256i acc = load8(term.acc + static_cast<uint64_t>(step) * term.stepStride + w);
-    __m256i product = _mm256_mullo_epi32(acc, load8(term.multiplier + w));
+    __m256i product = _mm256_mullo_epi32(acc, multiplier);
     if (term.shift != 0) {
       product = _mm256_sra_epi32(_mm256_add_epi32(product, _mm256_set1_epi32(term.half)), _mm_cvtsi32_si128(term.shift));
     }
@@ -51,7 +60,7 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
       __m256i bit = _mm256_set1_epi32(1);
       const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
       for (uint32_t t = 32 * half; t < end; ++t, bit = _mm256_slli_epi32(bit, 1)) {
-        v = _mm256_add_epi32(v, current(terms, termCount, bias, t, w));
+        v = _mm256_add_epi32(v, current<Word>(terms, termCount, bias, t, w));
         const __m256i silent = _mm256_cmpgt_epi32(threshold, v);
         v = _mm256_sub_epi32(v, _mm256_andnot_si256(silent, threshold));
         word[half] = _mm256_or_si256(word[half], _mm256_andnot_si256(silent, bit));

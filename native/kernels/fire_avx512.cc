@@ -1,17 +1,24 @@
 #include <immintrin.h>
 
+#include "bits_avx512.h"
 #include "kernels.h"
 
 namespace noisefloor {
 namespace {
 
 /// The caller passes termCount as a constant for the common numbers, so that the loop unrolls.
+template <typename Word>
 inline __m512i current(const Term* terms, uint32_t termCount, __m512i bias, uint32_t step, uint32_t w) {
   __m512i sum = bias;
   for (uint32_t i = 0; i < termCount; ++i) {
     const Term& term = terms[i];
+    const __m512i multiplier = _mm512_loadu_si512(term.multiplier + w);
+    if (term.words != nullptr) {
+      sum = _mm512_mask_add_epi32(sum, mask16(static_cast<const Word*>(term.words) + w, step), sum, multiplier);
+      continue;
+    }
     const __m512i acc = _mm512_loadu_si512(term.acc + static_cast<uint64_t>(step) * term.stepStride + w);
-    __m512i product = _mm512_mullo_epi32(acc, _mm512_loadu_si512(term.multiplier + w));
+    __m512i product = _mm512_mullo_epi32(acc, multiplier);
     if (term.shift != 0) {
       product = _mm512_sra_epi32(_mm512_add_epi32(product, _mm512_set1_epi32(term.half)), _mm_cvtsi32_si128(term.shift));
     }
@@ -47,7 +54,7 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
       __m512i bit = _mm512_set1_epi32(1);
       const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
       for (uint32_t t = 32 * half; t < end; ++t, bit = _mm512_slli_epi32(bit, 1)) {
-        v = _mm512_add_epi32(v, current(terms, termCount, bias, t, w));
+        v = _mm512_add_epi32(v, current<Word>(terms, termCount, bias, t, w));
         const __mmask16 fired = _mm512_cmpge_epi32_mask(v, threshold);
         v = _mm512_mask_sub_epi32(v, fired, v, threshold);
         word[half] = _mm512_mask_or_epi32(word[half], fired, word[half], bit);

@@ -4,7 +4,12 @@ namespace noisefloor {
 namespace {
 
 /// (acc * multiplier + half) >> shift, modulo 2^32: what a checked model never makes use of is still defined.
+template <typename Word>
 inline uint32_t contribution(const Term& term, uint32_t step, uint32_t w) {
+  if (term.words != nullptr) {
+    const bool spikes = (static_cast<const Word*>(term.words)[w] >> step) & 1;
+    return spikes ? static_cast<uint32_t>(term.multiplier[w]) : 0;
+  }
   const uint32_t acc = static_cast<uint32_t>(term.acc[static_cast<uint64_t>(step) * term.stepStride + w]);
   const uint32_t scaled = acc * static_cast<uint32_t>(term.multiplier[w]) + static_cast<uint32_t>(term.half);
   return static_cast<uint32_t>(static_cast<int32_t>(scaled) >> term.shift);
@@ -18,7 +23,7 @@ inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, 
     Word word = 0;
     for (uint32_t t = 0; t < steps; ++t) {
       v += static_cast<uint32_t>(neurons.bias[w]);
-      for (uint32_t i = 0; i < termCount; ++i) v += contribution(terms[i], t, w);
+      for (uint32_t i = 0; i < termCount; ++i) v += contribution<Word>(terms[i], t, w);
       if (static_cast<int32_t>(v) < neurons.threshold[w]) continue;
       v -= static_cast<uint32_t>(neurons.threshold[w]);
       word = static_cast<Word>(word | static_cast<Word>(Word{1} << t));

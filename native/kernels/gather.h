@@ -1,17 +1,35 @@
 #pragma once
 #include <stdint.h>
 
+#include "steps.h"
+
 namespace noisefloor {
 
-/// Sums the weight rows of all active inputs, step after step:
-/// out[t][w] = sum of row(offsets[i])[w] over the counts[t] offsets of step t, for t < steps, w < width.
+/// Adjacent source positions of one row, seen through adjacent kernel taps: they are one run of
+/// each list of the source.
+struct Segment {
+  const uint32_t* starts;  ///< of the first position in list 0, see IndexFn
+  uint32_t positions;
+  uint32_t listStride;     ///< of starts
+  int64_t base;            ///< added to an index, it gives the number of the weight row
+};
+
+/// What a synapse sees at one output position.
+struct Field {
+  const uint32_t* indices;   ///< of the source, see IndexFn
+  const Segment* segments;
+  uint32_t segmentCount;
+};
+
+/// Sums the weight rows of all spikes:
+/// out[t][w] (+)= sum of row(base + index / indexUnit)[w] over the spikes of step t, for the steps of `pairs`, w < width.
 ///
-/// rows     one block of output channels, 64-byte aligned
-/// offsets  byte offsets of rows from `rows`; the steps' lists follow each other
-/// counts   [steps], multiples of 4 (callers pad with the offset of an all-zero row)
-/// width    32, 64 or 128 output channels
-/// out      [steps][width], overwritten
-/// Returns the end of the last list.
+/// rows   one block of output channels, 64-byte aligned
+/// width  32 or 64 output channels
+/// add    to what `out` holds; else it is overwritten
+/// out    [steps][width]; every step is in one pair
+///
+/// Reads up to 3 indices past the end of a list, whatever they are.
 ///
 /// Both row formats hold 16-bit lanes x = 256 * high + low with high a signed and low an unsigned byte, so one loop
 /// serves both: it sums x modulo 2^16 and, apart, high (x >> 8) in int16; the sum of low is what is left.
@@ -19,9 +37,23 @@ namespace noisefloor {
 ///   i16  lane j is weight[j]; its sum is 256 * (sum of high) + (sum of low)
 /// Accumulators: int16 for high, uint16 for low. |high| <= 128 and low <= 255, so both are exact for up to 255 rows;
 /// the kernels widen to int32 every gatherRun rows. The int32 sum is modulo 2^32: exact for a checked model.
-using GatherFn = const uint32_t*(const uint8_t* rows, const uint32_t* offsets, const uint32_t* counts, uint32_t steps,
-                                 uint32_t width, int32_t* out);
+using GatherFn = void(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                      bool add, int32_t* out);
 
+/// Rows of zero weights change nothing, however many: their low bytes are taken off modulo 2^16.
 constexpr uint32_t gatherRun = 252;
+/// Lists hold multiples of this, so that an index times at most 8 is a byte offset: x86 addresses scale by up to 8.
+constexpr uint32_t indexUnit = 8;
+
+/// A row of zero weights: its low bytes are 128 in rows of int8, 0 in rows of int16.
+struct ZeroRow {
+  uint8_t bytes[128];
+};
+
+constexpr ZeroRow makeZeroRow(uint8_t low) {
+  ZeroRow row = {};
+  for (int i = 0; i < 128; i += 2) row.bytes[i] = low;
+  return row;
+}
 
 }  // namespace noisefloor

@@ -1,38 +1,72 @@
 #include "kernels.h"
 
 namespace noisefloor {
+namespace {
 
-const uint32_t* gather_i8__scalar(const uint8_t* rows, const uint32_t* offsets, const uint32_t* counts, uint32_t steps,
-                                  uint32_t width, int32_t* out) {
-  for (uint32_t t = 0; t < steps; ++t, offsets += counts[t - 1], out += width) {
-    for (uint32_t w = 0; w < width; ++w) out[w] = 0;
-    for (uint32_t i = 0; i < counts[t]; ++i) {
-      const uint8_t* row = rows + offsets[i];
-      for (uint32_t group = 0; group < width; group += 32) {
-        for (uint32_t lane = 0; lane < 16; ++lane) {
-          const uint8_t* pair = row + group + 2 * lane;
-          out[group + lane] += static_cast<int32_t>(pair[0]) - 128;
-          out[group + lane + 16] += static_cast<int8_t>(pair[1]);
-        }
-      }
-    }
-  }
-  return offsets;
+// Unsigned sums: a sum that leaves int32 wraps, as in the vector kernels.
+inline void addTo(int32_t& sum, int32_t value) {
+  sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(value));
 }
 
-const uint32_t* gather_i16__scalar(const uint8_t* rows, const uint32_t* offsets, const uint32_t* counts, uint32_t steps,
-                                   uint32_t width, int32_t* out) {
-  for (uint32_t t = 0; t < steps; ++t, offsets += counts[t - 1], out += width) {
-    // Unsigned sums: a sum that leaves int32 wraps, as in the vector kernels.
-    for (uint32_t w = 0; w < width; ++w) out[w] = 0;
-    for (uint32_t i = 0; i < counts[t]; ++i) {
-      const int16_t* row = reinterpret_cast<const int16_t*>(rows + offsets[i]);
-      for (uint32_t w = 0; w < width; ++w) {
-        out[w] = static_cast<int32_t>(static_cast<uint32_t>(out[w]) + static_cast<uint32_t>(row[w]));
+struct Int8Rows {
+  static constexpr uint32_t weightBytes = 1;
+  static void add(const uint8_t* row, uint32_t width, int32_t* out) {
+    for (uint32_t group = 0; group < width; group += 32) {
+      for (uint32_t lane = 0; lane < 16; ++lane) {
+        const uint8_t* pair = row + group + 2 * lane;
+        addTo(out[group + lane], static_cast<int32_t>(pair[0]) - 128);
+        addTo(out[group + lane + 16], static_cast<int8_t>(pair[1]));
       }
     }
   }
-  return offsets;
+};
+
+struct Int16Rows {
+  static constexpr uint32_t weightBytes = 2;
+  static void add(const uint8_t* row, uint32_t width, int32_t* out) {
+    const int16_t* weights = reinterpret_cast<const int16_t*>(row);
+    for (uint32_t w = 0; w < width; ++w) addTo(out[w], weights[w]);
+  }
+};
+
+template <typename Rows>
+inline void addList(const uint8_t* rows, const Field& field, uint32_t list, uint32_t width, int32_t* out) {
+  for (uint32_t s = 0; s < field.segmentCount; ++s) {
+    const Segment& segment = field.segments[s];
+    const uint32_t* starts = segment.starts + static_cast<uint64_t>(list) * segment.listStride;
+    for (uint32_t i = starts[0]; i < starts[segment.positions]; ++i) {
+      const int64_t row = segment.base + field.indices[i] / indexUnit;
+      Rows::add(rows + row * static_cast<int64_t>(width * Rows::weightBytes), width, out);
+    }
+  }
+}
+
+template <typename Rows>
+inline void gather(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                   bool add, int32_t* out) {
+  for (uint32_t p = 0; p < pairCount; ++p) {
+    const StepPair& pair = pairs[p];
+    int32_t* first = out + static_cast<uint64_t>(pair.first) * width;
+    int32_t* second = out + static_cast<uint64_t>(pair.second) * width;
+    for (uint32_t w = 0; w < width && !add; ++w) first[w] = second[w] = 0;
+    addList<Rows>(rows, field, pair.list, width, first);
+    if (pair.single()) continue;
+    addList<Rows>(rows, field, pair.list + 1, width, first);
+    addList<Rows>(rows, field, pair.list, width, second);
+    addList<Rows>(rows, field, pair.list + 2, width, second);
+  }
+}
+
+}  // namespace
+
+void gather_i8__scalar(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                       bool add, int32_t* out) {
+  gather<Int8Rows>(rows, field, pairs, pairCount, width, add, out);
+}
+
+void gather_i16__scalar(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                        bool add, int32_t* out) {
+  gather<Int16Rows>(rows, field, pairs, pairCount, width, add, out);
 }
 
 }  // namespace noisefloor

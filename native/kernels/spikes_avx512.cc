@@ -5,39 +5,65 @@
 namespace noisefloor {
 namespace {
 
-/// Bit t of 16 consecutive words.
-inline __mmask16 mask16(const uint8_t* words, uint32_t t) {
-  const __m128i bit = _mm_set1_epi8(static_cast<char>(1U << t));
-  return _mm_test_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)), bit);
-}
-inline __mmask16 mask16(const uint16_t* words, uint32_t t) {
-  const __m256i bit = _mm256_set1_epi16(static_cast<short>(1U << t));
-  return _mm256_test_epi16_mask(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)), bit);
-}
-inline __mmask16 mask16(const uint32_t* words, uint32_t t) {
-  return _mm512_test_epi32_mask(_mm512_loadu_si512(words), _mm512_set1_epi32(static_cast<int>(1U << t)));
-}
-inline __mmask16 mask16(const uint64_t* words, uint32_t t) {
-  const __m512i bit = _mm512_set1_epi64(static_cast<long long>(1ULL << t));
-  const uint32_t low = _mm512_test_epi64_mask(_mm512_loadu_si512(words), bit);
-  const uint32_t high = _mm512_test_epi64_mask(_mm512_loadu_si512(words + 8), bit);
-  return static_cast<__mmask16>(low | high << 8);
-}
+/// Of 16 consecutive words: which does a rule pick?
+template <typename Word>
+struct Equal16;
+
+template <>
+struct Equal16<uint8_t> {
+  __m128i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm_set1_epi8(static_cast<char>(r.mask))), value(_mm_set1_epi8(static_cast<char>(r.value))) {}
+  __mmask16 operator()(const uint8_t* w) const {
+    return _mm_cmpeq_epi8_mask(_mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)), mask), value);
+  }
+};
+template <>
+struct Equal16<uint16_t> {
+  __m256i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm256_set1_epi16(static_cast<short>(r.mask))), value(_mm256_set1_epi16(static_cast<short>(r.value))) {}
+  __mmask16 operator()(const uint16_t* w) const {
+    const __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+    return _mm256_cmpeq_epi16_mask(_mm256_and_si256(word, mask), value);
+  }
+};
+template <>
+struct Equal16<uint32_t> {
+  __m512i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm512_set1_epi32(static_cast<int>(r.mask))), value(_mm512_set1_epi32(static_cast<int>(r.value))) {}
+  __mmask16 operator()(const uint32_t* w) const {
+    return _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_loadu_si512(w), mask), value);
+  }
+};
+template <>
+struct Equal16<uint64_t> {
+  __m512i mask, value;
+  explicit Equal16(const ListRule& r)
+      : mask(_mm512_set1_epi64(static_cast<long long>(r.mask))), value(_mm512_set1_epi64(static_cast<long long>(r.value))) {}
+  __mmask16 operator()(const uint64_t* w) const {
+    const uint32_t low = _mm512_cmpeq_epi64_mask(_mm512_and_si512(_mm512_loadu_si512(w), mask), value);
+    const uint32_t high = _mm512_cmpeq_epi64_mask(_mm512_and_si512(_mm512_loadu_si512(w + 8), mask), value);
+    return static_cast<__mmask16>(low | high << 8);
+  }
+};
 
 template <typename Word>
-inline void index(const void* words, uint32_t positions, uint32_t stride, uint32_t steps, uint32_t* indices,
-                  uint32_t* starts) {
+inline void index(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, uint32_t listCount,
+                  uint32_t* indices, uint32_t* starts) {
   const Word* word = static_cast<const Word*>(words);
-  const __m512i sixteen = _mm512_set1_epi32(16);
+  const __m512i sixteen = _mm512_set1_epi32(16 * indexUnit);
   uint32_t* out = indices + starts[0];
-  for (uint32_t t = 0; t < steps; ++t) {
-    __m512i all = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (uint32_t l = 0; l < listCount; ++l) {
+    const Equal16<Word> picked(rules[l]);
+    __m512i all = _mm512_setr_epi32(0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120);
     uint32_t i = 0;
     for (uint32_t x = 0; x < positions; ++x) {
       *starts++ = static_cast<uint32_t>(out - indices);
       for (const uint32_t end = i + stride; i < end; i += 16) {
         // Empty masks too: a branch on them is mispredicted, sixteen entries stored in vain are not.
-        const __mmask16 mask = mask16(word + i, t);
+        const __mmask16 mask = picked(word + i);
         _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(mask, all));
         out += _mm_popcnt_u32(mask);
         all = _mm512_add_epi32(all, sixteen);
@@ -50,42 +76,96 @@ inline void index(const void* words, uint32_t positions, uint32_t stride, uint32
 }  // namespace
 
 #define NF_INDEX(name, Word)                                                                                     \
-  void name##__avx512(const void* words, uint32_t positions, uint32_t stride, uint32_t steps, uint32_t* indices, \
-                      uint32_t* starts) {                                                                        \
-    index<Word>(words, positions, stride, steps, indices, starts);                                               \
+  void name##__avx512(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, \
+  uint32_t listCount, uint32_t* indices, uint32_t* starts) { \
+    index<Word>(words, positions, stride, rules, listCount, indices, starts);                                               \
   }
 NF_INDEX(index_u8, uint8_t)
 NF_INDEX(index_u16, uint16_t)
 NF_INDEX(index_u32, uint32_t)
 NF_INDEX(index_u64, uint64_t)
 
-uint32_t* rows__avx512(const uint32_t* indices, const Segment* segments, uint32_t segmentCount, uint32_t steps,
-                       uint32_t shift, uint32_t zeroRow, uint32_t* offsets, uint32_t* counts) {
-  const __m128i rowShift = _mm_cvtsi32_si128(static_cast<int>(shift));
-  const __m128i zero = _mm_set1_epi32(static_cast<int>(zeroRow));
-  for (uint32_t t = 0; t < steps; ++t) {
-    uint32_t* out = offsets;
-    for (uint32_t s = 0; s < segmentCount; ++s) {
-      const Segment& segment = segments[s];
-      const uint32_t* starts = segment.starts + static_cast<uint64_t>(t) * segment.stepStride;
-      const uint32_t* list = indices + starts[0];
-      const uint32_t count = starts[segment.positions] - starts[0];
-      const __m512i base = _mm512_set1_epi32(static_cast<int>(segment.base));
-      // 32 entries at least: most lists end in the first turn, whatever their length, and so does the loop.
-      uint32_t i = 0;
-      do {
-        for (const uint32_t end = i + 32; i < end; i += 16) {
-          const __m512i row = _mm512_add_epi32(_mm512_loadu_si512(list + i), base);
-          _mm512_storeu_si512(out + i, _mm512_sll_epi32(row, rowShift));
-        }
-      } while (i < count);
-      out += count;
+void merge__avx512(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
+                   uint32_t advance, uint32_t* merged, uint32_t* starts) {
+  uint32_t* out = merged + starts[0];
+  const uint64_t listStride = static_cast<uint64_t>(positions) + 1;
+  for (uint32_t l = 0; l < listCount; ++l) {
+    uint32_t shift = 0;
+    for (uint32_t x = 0; x < positions; ++x, shift += advance) {
+      *starts++ = static_cast<uint32_t>(out - merged);
+      for (uint32_t r = 0; r < rowCount; ++r) {
+        const uint32_t* bounds = rows[r].starts + l * listStride + x;
+        const uint32_t* list = indices + bounds[0];
+        const uint32_t count = bounds[1] - bounds[0];
+        const __m512i offset = _mm512_set1_epi32(static_cast<int>(shift + rows[r].offset));
+        // A first turn in any case: most lists end in it, whatever their length, and so does the loop.
+        uint32_t i = 0;
+        do {
+          _mm512_storeu_si512(out + i, _mm512_add_epi32(_mm512_loadu_si512(list + i), offset));
+          i += 16;
+        } while (i < count);
+        out += count;
+      }
     }
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), zero);
-    counts[t] = (static_cast<uint32_t>(out - offsets) + 3) & ~3U;
-    offsets += counts[t];
+    *starts++ = static_cast<uint32_t>(out - merged);
   }
-  return offsets;
+}
+
+namespace {
+
+/// first + indexUnit * number, of 16 numbers.
+inline void put16(uint32_t* out, __m128i numbers_u8x16, __m512i first) {
+  static_assert(indexUnit == 8, "the shift below");
+  _mm512_storeu_si512(out, _mm512_add_epi32(_mm512_slli_epi32(_mm512_cvtepu8_epi32(numbers_u8x16), 3), first));
+}
+
+/// Stores first + indexUnit * i for each set bit i of `mask`. More than 16 are rare, so that branch is predicted.
+inline uint32_t* put64(uint32_t* out, __mmask64 mask, __m512i numbers_u8x64, uint32_t first) {
+  const __m512i packed = _mm512_maskz_compress_epi8(mask, numbers_u8x64);
+  const uint32_t count = static_cast<uint32_t>(_mm_popcnt_u64(mask));
+  const __m512i base = _mm512_set1_epi32(static_cast<int>(first));
+  put16(out, _mm512_castsi512_si128(packed), base);
+  if (count > 16) {
+    alignas(64) uint8_t numbers[64];
+    _mm512_store_si512(numbers, packed);
+    for (uint32_t i = 16; i < count; i += 16) {
+      put16(out + i, _mm_load_si128(reinterpret_cast<const __m128i*>(numbers + i)), base);
+    }
+  }
+  return out + count;
+}
+
+alignas(64) constexpr struct Numbers {
+  uint8_t of[64];
+} numbers64 = {{0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+                44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63}};
+
+}  // namespace
+
+void mergeWords_u8__avx512(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,
+                           const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged,
+                           uint32_t* starts) {
+  const __m512i numbers = _mm512_load_si512(numbers64.of);
+  uint32_t* out = merged + starts[0];
+  for (uint32_t l = 0; l < listCount; ++l) {
+    const __m512i mask = _mm512_set1_epi8(static_cast<char>(rules[l].mask));
+    const __m512i value = _mm512_set1_epi8(static_cast<char>(rules[l].value));
+    for (uint32_t x = 0; x < positions; ++x) {
+      *starts++ = static_cast<uint32_t>(out - merged);
+      for (uint32_t r = 0; r < rowCount; ++r) {
+        const uint8_t* words = static_cast<const uint8_t*>(rows[r].words) + static_cast<uint64_t>(x) * stride;
+        const uint32_t first = x * (indexUnit * stride + advance) + rows[r].offset;
+        for (uint32_t c = 0; c < stride; c += 64) {
+          const __mmask64 valid = stride - c < 64 ? (uint64_t{1} << (stride - c)) - 1 : ~uint64_t{0};
+          const __m512i word = _mm512_maskz_loadu_epi8(valid, words + c);
+          const __mmask64 picked = _mm512_mask_cmpeq_epi8_mask(valid, _mm512_and_si512(word, mask), value);
+          out = put64(out, picked, numbers, first + indexUnit * c);
+        }
+      }
+    }
+    *starts++ = static_cast<uint32_t>(out - merged);
+  }
 }
 
 }  // namespace noisefloor

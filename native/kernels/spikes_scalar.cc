@@ -4,16 +4,16 @@ namespace noisefloor {
 namespace {
 
 template <typename Word>
-inline void index(const void* words, uint32_t positions, uint32_t stride, uint32_t steps, uint32_t* indices,
-                  uint32_t* starts) {
+inline void index(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, uint32_t listCount,
+                  uint32_t* indices, uint32_t* starts) {
   const Word* word = static_cast<const Word*>(words);
   uint32_t end = starts[0];
-  for (uint32_t t = 0; t < steps; ++t) {
+  for (uint32_t l = 0; l < listCount; ++l) {
     for (uint32_t x = 0; x < positions; ++x) {
       *starts++ = end;
       for (uint32_t i = x * stride; i < (x + 1) * stride; ++i) {
-        indices[end] = i;
-        end += static_cast<uint32_t>((word[i] >> t) & 1);
+        indices[end] = indexUnit * i;
+        end += (word[i] & rules[l].mask) == rules[l].value ? 1 : 0;
       }
     }
     *starts++ = end;
@@ -31,9 +31,9 @@ inline void identity(const void* words, uint32_t steps, uint32_t width, int32_t*
 }  // namespace
 
 #define NF_SPIKES(suffix, Word)                                                                                  \
-  void index_##suffix##__scalar(const void* words, uint32_t positions, uint32_t stride, uint32_t steps,          \
-                                uint32_t* indices, uint32_t* starts) {                                           \
-    index<Word>(words, positions, stride, steps, indices, starts);                                               \
+  void index_##suffix##__scalar(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, \
+  uint32_t listCount, uint32_t* indices, uint32_t* starts) { \
+    index<Word>(words, positions, stride, rules, listCount, indices, starts);                                               \
   }                                                                                                              \
   void identity_##suffix##__scalar(const void* words, uint32_t steps, uint32_t width, int32_t* acc) {            \
     identity<Word>(words, steps, width, acc);                                                                    \
@@ -43,21 +43,42 @@ NF_SPIKES(u16, uint16_t)
 NF_SPIKES(u32, uint32_t)
 NF_SPIKES(u64, uint64_t)
 
-uint32_t* rows__scalar(const uint32_t* indices, const Segment* segments, uint32_t segmentCount, uint32_t steps,
-                       uint32_t shift, uint32_t zeroRow, uint32_t* offsets, uint32_t* counts) {
-  for (uint32_t t = 0; t < steps; ++t) {
-    uint32_t count = 0;
-    for (uint32_t s = 0; s < segmentCount; ++s) {
-      const uint32_t* starts = segments[s].starts + t * segments[s].stepStride;
-      for (uint32_t i = starts[0]; i < starts[segments[s].positions]; ++i) {
-        offsets[count++] = (segments[s].base + indices[i]) << shift;
+void merge__scalar(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
+                   uint32_t advance, uint32_t* merged, uint32_t* starts) {
+  uint32_t* out = merged + starts[0];
+  const uint64_t listStride = static_cast<uint64_t>(positions) + 1;
+  for (uint32_t l = 0; l < listCount; ++l) {
+    uint32_t shift = 0;
+    for (uint32_t x = 0; x < positions; ++x, shift += advance) {
+      *starts++ = static_cast<uint32_t>(out - merged);
+      for (uint32_t r = 0; r < rowCount; ++r) {
+        const uint32_t* bounds = rows[r].starts + l * listStride + x;
+        const uint32_t* list = indices + bounds[0];
+        const uint32_t count = bounds[1] - bounds[0];
+        for (uint32_t i = 0; i < count; ++i) *out++ = list[i] + shift + rows[r].offset;
       }
     }
-    while (count % 4 != 0) offsets[count++] = zeroRow;
-    counts[t] = count;
-    offsets += count;
+    *starts++ = static_cast<uint32_t>(out - merged);
   }
-  return offsets;
+}
+
+void mergeWords_u8__scalar(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,
+                           const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged,
+                           uint32_t* starts) {
+  uint32_t end = starts[0];
+  for (uint32_t l = 0; l < listCount; ++l) {
+    for (uint32_t x = 0; x < positions; ++x) {
+      *starts++ = end;
+      for (uint32_t r = 0; r < rowCount; ++r) {
+        const uint8_t* words = static_cast<const uint8_t*>(rows[r].words) + static_cast<uint64_t>(x) * stride;
+        const uint32_t first = indexUnit * x * stride + x * advance + rows[r].offset;
+        for (uint32_t c = 0; c < stride; ++c) {
+          if ((words[c] & rules[l].mask) == rules[l].value) merged[end++] = first + indexUnit * c;
+        }
+      }
+    }
+    *starts++ = end;
+  }
 }
 
 }  // namespace noisefloor

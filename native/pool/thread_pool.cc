@@ -1,5 +1,7 @@
 #include "thread_pool.h"
 
+#include <chrono>
+
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #endif
@@ -7,8 +9,10 @@
 namespace noisefloor {
 namespace {
 
-/// About 50 microseconds: longer than the gap between two layers, short enough to leave an idle core alone.
-constexpr int spins = 1500;
+/// Longer than the gap between two layers, and than that between a result and the next call of a busy event loop: a thread
+/// that sleeps takes as long to wake as several layers take to compute. Short enough to leave an idle core alone.
+constexpr std::chrono::microseconds spinTime{250};
+constexpr int pausesPerLook = 32;
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -16,6 +20,19 @@ inline void pause() {
 #else
   std::this_thread::yield();
 #endif
+}
+
+/// Waits for `done` without sleeping, but not for ever.
+template <typename Done>
+bool spinUntil(const Done& done) {
+  const auto end = std::chrono::steady_clock::now() + spinTime;
+  do {
+    for (int i = 0; i < pausesPerLook; ++i) {
+      if (done()) return true;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
 }
 
 }  // namespace
@@ -81,10 +98,7 @@ void ThreadPool::work(unsigned worker) {
 }
 
 void ThreadPool::waitUntilLeft() {
-  for (int i = 0; i < spins; ++i) {
-    if (active_.load() == 0) return;
-    pause();
-  }
+  if (spinUntil([this] { return active_.load() == 0; })) return;
   std::unique_lock<std::mutex> lock(mutex_);
   callerSleeps_ = true;
   left_.wait(lock, [this] { return active_.load() == 0; });
@@ -105,10 +119,8 @@ void ThreadPool::workerMain(unsigned worker) {
 
 /// The number of a loop later than `seen`, or 0 when the pool stops.
 uint64_t ThreadPool::waitForLoop(uint64_t seen) {
-  for (int i = 0; i < spins; ++i) {
-    if (stopping_.load()) return 0;
-    if (round_.load() != seen) return round_.load();
-    pause();
+  if (spinUntil([this, seen] { return stopping_.load() || round_.load() != seen; })) {
+    return stopping_.load() ? 0 : round_.load();
   }
   std::unique_lock<std::mutex> lock(mutex_);
   ++sleepers_;

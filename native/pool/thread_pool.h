@@ -11,7 +11,7 @@
 namespace noisefloor {
 
 /// Threads that share the items of one loop at a time. The thread that calls parallelFor works too (as worker 0), so
-/// a pool of n starts n - 1 threads; a pool of 1 starts none. Idle threads spin for some microseconds, then sleep.
+/// a pool of n starts n - 1 threads; a pool of 1 starts none. Idle threads spin for a quarter of a millisecond, then sleep.
 class ThreadPool {
  public:
   explicit ThreadPool(unsigned threads);

@@ -1,7 +1,7 @@
 #include <cstring>
 #include <random>
 
-#include "../engine/buffer.h"
+#include "../engine/chunk.h"
 #include "check.h"
 
 // Every kernel of kernels.inc against plain loops over the contract in its header, with guards around the outputs.
@@ -12,6 +12,7 @@ using namespace noisefloor::test;
 namespace {
 
 constexpr uint32_t widths[] = {32, 64, 128};
+constexpr uint32_t blockWidths[] = {32, 64};
 constexpr uint32_t wordCounts[] = {16, 32, 48, 64, 112, 128};
 constexpr uint32_t stepCounts[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64};
 constexpr int32_t guard = 0x5a5a5a5a;
@@ -38,9 +39,51 @@ void setRowWeight(uint8_t* row, uint32_t w, bool wide, int32_t value) {
   }
 }
 
+/// Lists of spikes as IndexFn makes them, of `longest` spikes at most, and segments over them.
+struct FieldCase {
+  std::vector<uint32_t> indices;
+  std::vector<std::vector<uint32_t>> starts;
+  std::vector<Segment> segments;
+
+  Field field() const { return {indices.data(), segments.data(), static_cast<uint32_t>(segments.size())}; }
+};
+
+constexpr uint32_t rowCount = 137;
+
+FieldCase makeFieldCase(uint32_t lists, uint32_t segmentCount, int32_t longest) {
+  constexpr uint32_t positions = 5;
+  constexpr uint32_t listStride = positions + 1;
+  FieldCase f;
+  f.starts.resize(segmentCount);
+  for (auto& starts : f.starts) {
+    for (uint32_t i = 0; i < lists * listStride; ++i) {
+      starts.push_back(static_cast<uint32_t>(f.indices.size()));
+      const bool spikes = i % listStride != positions;
+      for (int n = spikes ? uniform(0, longest) : 0; n > 0; --n) {
+        f.indices.push_back(indexUnit * (1000 + static_cast<uint32_t>(random_()) % (rowCount - 7)));
+      }
+    }
+    const uint32_t first = static_cast<uint32_t>(random_()) % positions;
+    const uint32_t count = 1 + static_cast<uint32_t>(random_()) % (positions - first);
+    // A base below 0: the first positions of a row are seen through the last taps.
+    f.segments.push_back({starts.data() + first, count, listStride, uniform(0, 7) - 1000});
+  }
+  f.indices.insert(f.indices.end(), listSlack, 0xffffffff);
+  return f;
+}
+
+/// To the sums of every step that `steps` has a bit for.
+void addRow(const int32_t* weights, uint32_t width, uint64_t steps, std::vector<int32_t>& sums) {
+  for (size_t t = 0; t * width < sums.size(); ++t) {
+    for (uint32_t w = 0; w < width && ((steps >> t) & 1) != 0; ++w) {
+      int32_t& sum = sums[t * width + w];
+      sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(weights[w]));  // modulo 2^32
+    }
+  }
+}
+
 void checkGather(GatherFn* kernel, bool wide) {
-  constexpr uint32_t rowCount = 37;
-  for (uint32_t width : widths) {
+  for (uint32_t width : blockWidths) {
     for (int set : {0, 1, 2}) {
       const uint32_t rowBytes = width * (wide ? 2 : 1);
       Buffer<uint8_t> rows(rowCount * rowBytes);
@@ -50,20 +93,28 @@ void checkGather(GatherFn* kernel, bool wide) {
         setRowWeight(rows.data() + i / width * rowBytes, i % width, wide, weights[i]);
       }
       for (uint32_t steps : {1U, 3U, 10U}) {
-        constexpr uint32_t lengths[] = {252, 4, 0, 8, 248, 256, 260, 504, 508, 2000};
-        std::vector<uint32_t> offsets;
-        std::vector<int32_t> expected(steps * width, 0);
-        for (uint32_t t = 0; t < steps; ++t) {
-          for (uint32_t i = 0; i < lengths[t]; ++i) {
-            const uint32_t row = random_() % rowCount;
-            offsets.push_back(row * rowBytes);
-            for (uint32_t w = 0; w < width; ++w) expected[t * width + w] += weights[row * width + w];
+        for (uint32_t segmentCount : {0U, 1U, 3U, 20U}) {
+          for (int32_t longest : {1, 9, 252, 700}) {
+            const StepLists lists = stepLists(steps);
+            const FieldCase f = makeFieldCase(lists.listCount, segmentCount, longest);
+            for (bool add : {false, true}) {
+              std::vector<int32_t> expected(steps * width, add ? guard : 0);
+              for (uint32_t l = 0; l < lists.listCount; ++l) {
+                for (const Segment& s : f.segments) {
+                  const uint32_t* starts = s.starts + l * s.listStride;
+                  for (uint32_t i = starts[0]; i < starts[s.positions]; ++i) {
+                    const size_t row = static_cast<size_t>(s.base + f.indices[i] / indexUnit);
+                    addRow(weights.data() + row * width, width, lists.rules[l].value, expected);
+                  }
+                }
+              }
+              std::vector<int32_t> out(steps * width + 8, guard);
+              kernel(rows.data(), f.field(), lists.pairs, lists.pairCount, width, add, out.data());
+              CHECK(std::equal(expected.begin(), expected.end(), out.begin()));
+              CHECK(std::count(out.end() - 8, out.end(), guard) == 8);
+            }
           }
         }
-        std::vector<int32_t> out(steps * width + 8, guard);
-        kernel(rows.data(), offsets.data(), lengths, steps, width, out.data());
-        CHECK(std::equal(expected.begin(), expected.end(), out.begin()));
-        CHECK(std::count(out.end() - 8, out.end(), guard) == 8);
       }
     }
   }
@@ -92,17 +143,19 @@ void checkIndexRow(IndexFn* kernel, uint32_t positions, uint32_t stride, uint32_
   const std::vector<Word> words = randomWords<Word>(positions * stride, steps, kind);
   std::vector<uint32_t> expected(5, 0xabcd);
   std::vector<uint32_t> expectedStarts;
-  for (uint32_t t = 0; t < steps; ++t) {
+  const StepLists lists = stepLists(steps);
+  for (uint32_t l = 0; l < lists.listCount; ++l) {
+    const ListRule& rule = lists.rules[l];
     for (uint32_t i = 0; i < positions * stride; ++i) {
       if (i % stride == 0) expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
-      if ((words[i] >> t) & 1) expected.push_back(i);
+      if ((words[i] & rule.mask) == rule.value) expected.push_back(indexUnit * i);
     }
     expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
   }
   std::vector<uint32_t> indices(expected.size() + 16 + 4, 0xabcd);
-  std::vector<uint32_t> starts(steps * (positions + 1) + 1, 0xabcd);
+  std::vector<uint32_t> starts(lists.listCount * (positions + 1) + 1, 0xabcd);
   starts[0] = 5;
-  kernel(words.data(), positions, stride, steps, indices.data(), starts.data());
+  kernel(words.data(), positions, stride, lists.rules, lists.listCount, indices.data(), starts.data());
   CHECK(std::equal(expected.begin(), expected.end(), indices.begin()));
   CHECK(std::equal(expectedStarts.begin(), expectedStarts.end(), starts.begin()));
   CHECK(std::count(indices.end() - 4, indices.end(), 0xabcd) == 4 && starts.back() == 0xabcd);
@@ -139,14 +192,18 @@ void checkIdentity(IdentityFn* kernel) {
   }
 }
 
+template <typename Word>
 struct FireCase {
   std::vector<int32_t> acc[3], multiplier[3];
+  std::vector<Word> words;  ///< of the source of term 2, an identity
   std::vector<int32_t> bias, threshold, initial;
   std::vector<Term> terms;
 };
 
-FireCase makeFireCase(uint32_t steps, uint32_t width, uint32_t termCount) {
-  FireCase f;
+template <typename Word>
+FireCase<Word> makeFireCase(uint32_t steps, uint32_t width, uint32_t termCount) {
+  FireCase<Word> f;
+  f.words = randomWords<Word>(width, steps, 2);
   for (uint32_t w = 0; w < width; ++w) {
     f.bias.push_back(uniform(-200, 400));
     f.threshold.push_back(uniform(1, 2000));
@@ -155,19 +212,24 @@ FireCase makeFireCase(uint32_t steps, uint32_t width, uint32_t termCount) {
   for (uint32_t i = 0; i < termCount; ++i) {
     const bool analog = i == 1;
     for (uint32_t k = 0; k < (analog ? width : steps * width); ++k) f.acc[i].push_back(uniform(-1000, 1400));
-    for (uint32_t w = 0; w < width; ++w) f.multiplier[i].push_back(uniform(1, 4));
-    f.terms.push_back({f.acc[i].data(), analog ? 0 : width, f.multiplier[i].data(), analog ? 4 : 0, analog ? 3 : 0});
+    for (uint32_t w = 0; w < width; ++w) f.multiplier[i].push_back(i == 2 ? uniform(1, 900) : uniform(1, 4));
+    f.terms.push_back({i == 2 ? f.words.data() : nullptr, f.acc[i].data(), analog ? 0 : width, f.multiplier[i].data(), analog ? 4 : 0, analog ? 3 : 0});
   }
   return f;
 }
 
-uint64_t expectedWord(const FireCase& f, uint32_t steps, uint32_t w) {
+template <typename Word>
+uint64_t expectedWord(const FireCase<Word>& f, uint32_t steps, uint32_t w) {
   int64_t v = f.initial[w];
   uint64_t word = 0;
   for (uint32_t t = 0; t < steps; ++t) {
     v += f.bias[w];
     for (size_t i = 0; i < f.terms.size(); ++i) {
       const Term& term = f.terms[i];
+      if (term.words != nullptr) {
+        v += ((f.words[w] >> t) & 1) != 0 ? term.multiplier[w] : 0;
+        continue;
+      }
       v += (int64_t{term.acc[t * term.stepStride + w]} * term.multiplier[w] + term.half) >> term.shift;
     }
     if (v < f.threshold[w]) continue;
@@ -183,7 +245,7 @@ void checkFire(FireFn* kernel) {
     if (!holds<Word>(steps)) continue;
     for (uint32_t width : wordCounts) {
       for (uint32_t termCount : {0U, 1U, 2U, 3U}) {
-        const FireCase f = makeFireCase(steps, width, termCount);
+        const FireCase<Word> f = makeFireCase<Word>(steps, width, termCount);
         std::vector<Word> words(width + 8, static_cast<Word>(0x5a));
         kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), f.initial.data()}, steps, width, words.data());
         bool same = true;
@@ -216,48 +278,78 @@ void checkDense(DenseFn* kernel) {
   }
 }
 
-void checkRowLists(RowsFn* kernel, uint32_t steps, uint32_t segmentCount, uint32_t longest) {
-  constexpr uint32_t zeroRow = 0xfff000;
-  constexpr uint32_t positions = 5;
-  constexpr uint32_t stepStride = positions + 1;
-  std::vector<uint32_t> indices;
-  std::vector<std::vector<uint32_t>> starts(segmentCount);
-  std::vector<Segment> segments;
-  for (uint32_t s = 0; s < segmentCount; ++s) {
-    for (uint32_t i = 0; i < steps * stepStride; ++i) {
-      starts[s].push_back(static_cast<uint32_t>(indices.size()));
-      const bool spikes = i % stepStride != positions;
-      for (int n = spikes ? uniform(0, static_cast<int32_t>(longest)) : 0; n > 0; --n) indices.push_back(100 + random_() % 5000);
+void checkMerge(MergeFn* kernel) {
+  for (uint32_t steps : {1U, 4U, 9U}) {
+    for (uint32_t rowCount : {0U, 1U, 3U}) {
+      for (int32_t longest : {1, 9, 40}) {
+        constexpr uint32_t positions = 6;
+        std::vector<uint32_t> indices;
+        std::vector<std::vector<uint32_t>> starts(rowCount);
+        std::vector<ListedRow> rows;
+        for (auto& of : starts) {
+          for (uint32_t i = 0; i < steps * (positions + 1); ++i) {
+            of.push_back(static_cast<uint32_t>(indices.size()));
+            for (int n = i % (positions + 1) == positions ? 0 : uniform(0, longest); n > 0; --n) indices.push_back(random_() % 5000);
+          }
+          rows.push_back({nullptr, of.data(), static_cast<uint32_t>(uniform(0, 900))});
+        }
+        indices.resize(indices.size() + listSlack);
+        std::vector<uint32_t> expected(3, 0xabcd);
+        std::vector<uint32_t> expectedStarts;
+        for (uint32_t t = 0; t < steps; ++t) {
+          for (uint32_t x = 0; x < positions; ++x) {
+            expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
+            for (const ListedRow& row : rows) {
+              const uint32_t* bounds = row.starts + t * (positions + 1) + x;
+              for (uint32_t i = bounds[0]; i < bounds[1]; ++i) expected.push_back(indices[i] + 24 * x + row.offset);
+            }
+          }
+          expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
+        }
+        std::vector<uint32_t> merged(expected.size() + listSlack + 2, 0xabcd);
+        std::vector<uint32_t> mergedStarts(expectedStarts.size() + 1, 0xabcd);
+        mergedStarts[0] = 3;
+        kernel(indices.data(), rows.data(), rowCount, positions, steps, 24, merged.data(), mergedStarts.data());
+        CHECK(std::equal(expected.begin(), expected.end(), merged.begin()));
+        CHECK(std::equal(expectedStarts.begin(), expectedStarts.end(), mergedStarts.begin()) && mergedStarts.back() == 0xabcd);
+        CHECK(merged[merged.size() - 1] == 0xabcd && merged[merged.size() - 2] == 0xabcd);
+      }
     }
-    const uint32_t first = static_cast<uint32_t>(random_()) % positions;
-    // A base below 0, modulo 2^32: the first positions of a row are seen through the last taps.
-    const uint32_t count = 1 + static_cast<uint32_t>(random_()) % (positions - first);
-    segments.push_back({starts[s].data() + first, count, stepStride, 1000 * s - 100});
   }
-  indices.resize(indices.size() + listSlack);
-  std::vector<uint32_t> expected;
-  std::vector<uint32_t> expectedCounts;
-  for (uint32_t t = 0; t < steps; ++t) {
-    const size_t before = expected.size();
-    for (const Segment& s : segments) {
-      const uint32_t* begin = s.starts + t * stepStride;
-      for (uint32_t i = begin[0]; i < begin[s.positions]; ++i) expected.push_back((s.base + indices[i]) << 6);
-    }
-    while ((expected.size() - before) % 4 != 0) expected.push_back(zeroRow);
-    expectedCounts.push_back(static_cast<uint32_t>(expected.size() - before));
-  }
-  std::vector<uint32_t> offsets(expected.size() + listSlack + 2, guard);
-  std::vector<uint32_t> counts(steps, 0);
-  kernel(indices.data(), segments.data(), segmentCount, steps, 6, zeroRow, offsets.data(), counts.data());
-  CHECK(std::equal(expected.begin(), expected.end(), offsets.begin()));
-  CHECK(counts == expectedCounts);
-  CHECK(offsets[offsets.size() - 1] == guard && offsets[offsets.size() - 2] == guard);
 }
 
-void checkRows(RowsFn* kernel) {
-  for (uint32_t steps : {1U, 4U, 9U}) {
-    for (uint32_t segmentCount : {0U, 1U, 3U, 20U}) {
-      for (uint32_t longest : {1U, 9U, 40U}) checkRowLists(kernel, steps, segmentCount, longest);
+void checkMergeWords(MergeWordsFn* kernel) {
+  for (uint32_t steps : {1U, 4U, 8U}) {
+    const StepLists lists = stepLists(steps);
+    for (uint32_t rowCount : {0U, 1U, 3U}) {
+      for (uint32_t stride : {16U, 48U, 64U, 112U, 512U}) {
+        for (int kind : {0, 1, 2}) {
+          constexpr uint32_t positions = 5;
+          const std::vector<uint8_t> words = randomWords<uint8_t>(3 * positions * stride, steps, kind);
+          std::vector<ListedRow> rows;
+          for (uint32_t r = 0; r < rowCount; ++r) rows.push_back({words.data() + r * positions * stride, nullptr, 7000 * r});
+          std::vector<uint32_t> expected(3, 0xabcd);
+          std::vector<uint32_t> expectedStarts;
+          for (uint32_t l = 0; l < lists.listCount; ++l) {
+            for (uint32_t x = 0; x < positions; ++x) {
+              expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
+              for (uint32_t i = 0; i < rowCount * stride; ++i) {
+                const uint8_t word = words[i / stride * positions * stride + x * stride + i % stride];
+                if ((word & lists.rules[l].mask) != lists.rules[l].value) continue;
+                expected.push_back(indexUnit * (x * stride + i % stride) + 24 * x + 7000 * (i / stride));
+              }
+            }
+            expectedStarts.push_back(static_cast<uint32_t>(expected.size()));
+          }
+          std::vector<uint32_t> merged(expected.size() + listSlack + 2, 0xabcd);
+          std::vector<uint32_t> starts(expectedStarts.size() + 1, 0xabcd);
+          starts[0] = 3;
+          kernel(rows.data(), rowCount, positions, stride, lists.rules, lists.listCount, 24, merged.data(), starts.data());
+          CHECK(std::equal(expected.begin(), expected.end(), merged.begin()));
+          CHECK(std::equal(expectedStarts.begin(), expectedStarts.end(), starts.begin()) && starts.back() == 0xabcd);
+          CHECK(merged[merged.size() - 1] == 0xabcd && merged[merged.size() - 2] == 0xabcd);
+        }
+      }
     }
   }
 }
@@ -277,8 +369,9 @@ void check_index_u64(IndexFn* kernel) { checkIndex<uint64_t>(kernel); }
 void check_identity_u8(IdentityFn* kernel) { checkIdentity<uint8_t>(kernel); }
 void check_identity_u16(IdentityFn* kernel) { checkIdentity<uint16_t>(kernel); }
 void check_identity_u32(IdentityFn* kernel) { checkIdentity<uint32_t>(kernel); }
+void check_mergeWords_u8(MergeWordsFn* kernel) { checkMergeWords(kernel); }
+void check_merge(MergeFn* kernel) { checkMerge(kernel); }
 void check_identity_u64(IdentityFn* kernel) { checkIdentity<uint64_t>(kernel); }
-void check_rows(RowsFn* kernel) { checkRows(kernel); }
 
 }  // namespace
 

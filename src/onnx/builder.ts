@@ -70,6 +70,14 @@ export class OnnxBuilder {
     return name;
   }
 
+  /** A tensor of small integers, such as quantised weights. */
+  integers(name: string, shape: readonly number[], data: Int8Array | Uint8Array | Int32Array): string {
+    const type = data instanceof Int8Array ? DataType.INT8 : data instanceof Uint8Array ? DataType.UINT8 : DataType.INT32;
+    const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+    this.#initializers.push(create(TensorProtoSchema, { name, dims: shape.map(BigInt), dataType: type, rawData }));
+    return name;
+  }
+
   /** A float32 constant; a plain number is a scalar. Equal constants are stored once. */
   floats(value: number | readonly number[], shape?: readonly number[]): string {
     const data = Float32Array.from(typeof value === 'number' ? [value] : value);

@@ -1,0 +1,78 @@
+// A developer's tool: the time of each layer of a trained network on real images. benchmarks/flatten.mjs writes its input.
+// For comparisons with other engines see benchmarks/.
+#include <algorithm>
+#include <string>
+
+#include "../engine/engine.h"
+#include "flat_model.h"
+
+using namespace noisefloor;
+
+namespace {
+
+const std::atomic<bool> never{false};
+
+struct Row {
+  double microseconds = 0;  ///< an image
+  double operations = 0;    ///< synaptic operations an image, without the analog input
+};
+
+/// Each layer's least time over the repeats: others on the machine only ever add. Mean over the batches.
+std::vector<Row> measure(Engine& engine, const bench::FlatModel& flat, size_t batch, int32_t steps, int repeats) {
+  const size_t size = static_cast<size_t>(flat.model.input.size());
+  const size_t layers = flat.model.layers.size();
+  std::vector<Row> rows(layers);
+  size_t batches = 0;
+  for (size_t first = 0; first + batch <= flat.count; first += batch, ++batches) {
+    std::vector<double> least(layers, 1e9);
+    for (int i = 0; i < repeats; ++i) {
+      std::vector<double> seconds(layers, 0);
+      engine.run(flat.images.data() + first * size, batch, {steps, false, false, &seconds}, never);
+      for (size_t l = 0; l < layers; ++l) least[l] = std::min(least[l], seconds[l]);
+    }
+    const RunResult result = engine.run(flat.images.data() + first * size, batch, {steps, true, false, nullptr}, never);
+    size_t synapse = 0;
+    for (size_t l = 0; l < layers; ++l) {
+      rows[l].microseconds += 1e6 * least[l] / static_cast<double>(batch);
+      for (const SynapseDescription& s : flat.model.layers[l].synapses) {
+        for (double n : result.operations[synapse]) rows[l].operations += s.source == inputSource ? 0 : n / static_cast<double>(batch);
+        ++synapse;
+      }
+    }
+  }
+  for (Row& row : rows) {
+    row.microseconds /= static_cast<double>(batches);
+    row.operations /= static_cast<double>(batches);
+  }
+  return rows;
+}
+
+void print(const std::string& name, const Row& row) {
+  std::printf("%-20s %9.1f us %8.1f M ops %7.1f G ops/s\n", name.c_str(), row.microseconds, row.operations / 1e6,
+              row.operations / row.microseconds / 1e3);
+}
+
+}  // namespace
+
+/// bench_layers FILE [threads = 1] [batch = 1] [time steps = 4] [repeats = 20]
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: bench_layers FILE [threads] [batch] [time steps] [repeats]\n");
+    return 2;
+  }
+  const auto argument = [&](int i, int fallback) { return argc > i ? std::atoi(argv[i]) : fallback; };
+  const bench::FlatModel flat = bench::FlatReader(argv[1]).read();
+  const unsigned threads = static_cast<unsigned>(argument(2, 1));
+  const size_t batch = static_cast<size_t>(argument(3, 1));
+  Engine engine(flat.model, defaultIsa(), threads);
+  std::printf("%s, %u threads, batch %zu, T=%d\n", isaName(engine.isa()), threads, batch, argument(4, 4));
+  Row all;
+  const std::vector<Row> rows = measure(engine, flat, batch, argument(4, 4), argument(5, 20));
+  for (size_t l = 0; l < rows.size(); ++l) {
+    print(flat.model.layers[l].name, rows[l]);
+    all.microseconds += rows[l].microseconds;
+    all.operations += rows[l].operations;
+  }
+  print("all", all);
+  return 0;
+}

@@ -1,0 +1,29 @@
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+
+// Internal linkage: every file that includes this has its own copy, compiled for the instruction set of that file.
+namespace noisefloor {
+namespace {
+
+/// Bit t of 16 consecutive words.
+inline __mmask16 mask16(const uint8_t* words, uint32_t t) {
+  const __m128i bit = _mm_set1_epi8(static_cast<char>(1U << t));
+  return _mm_test_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)), bit);
+}
+inline __mmask16 mask16(const uint16_t* words, uint32_t t) {
+  const __m256i bit = _mm256_set1_epi16(static_cast<short>(1U << t));
+  return _mm256_test_epi16_mask(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)), bit);
+}
+inline __mmask16 mask16(const uint32_t* words, uint32_t t) {
+  return _mm512_test_epi32_mask(_mm512_loadu_si512(words), _mm512_set1_epi32(static_cast<int>(1U << t)));
+}
+inline __mmask16 mask16(const uint64_t* words, uint32_t t) {
+  const __m512i bit = _mm512_set1_epi64(static_cast<long long>(1ULL << t));
+  const uint32_t low = _mm512_test_epi64_mask(_mm512_loadu_si512(words), bit);
+  const uint32_t high = _mm512_test_epi64_mask(_mm512_loadu_si512(words + 8), bit);
+  return static_cast<__mmask16>(low | high << 8);
+}
+
+}  // namespace
+}  // namespace noisefloor

@@ -133,6 +133,7 @@ export class TrainingLoop {
     const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, this.parts, done.epoch) : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
+    refuseInfinite(network, done.epoch, lastCheckpoint(this.directory, done.epoch));
     const log: EpochLog = {
       epoch: next.epoch,
       loss: done.lossSum / done.imageCount,
@@ -225,6 +226,18 @@ function advance(position: TrainPosition, { loss, correct, gradientNorm = 0 }: B
 
 function lastCheckpoint(directory: string, epoch: number): string {
   return epoch === 0 ? 'none yet' : `${checkpointPath(directory)}, epoch ${epoch}`;
+}
+
+/** A running variance may overflow where the loss does not. */
+function refuseInfinite({ parameters }: TrainedNetwork, epoch: number, checkpoint: string): void {
+  for (const [name, { data }] of parameters) {
+    const value = data.find((one) => !Number.isFinite(one));
+    if (value === undefined) continue;
+    throw new NoisefloorError(
+      'TRAINING_DIVERGED',
+      `"${name}" holds ${value} after epoch ${epoch + 1}. The last good checkpoint: ${checkpoint}. Train anew with a lower learning rate, or in float32.`,
+    );
+  }
 }
 
 function divergedValidation(loss: number, epoch: number, checkpoint: string): NoisefloorError {

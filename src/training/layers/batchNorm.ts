@@ -4,6 +4,9 @@ import type { OnnxBuilder } from '../../onnx/builder.js';
 import { alignChannels, dotPerChannel, emitAffine, sumPerChannel } from './affine.js';
 import type { LayerRule } from './rule.js';
 
+/** Centred values are kept this much smaller, so that the sum of their squares over a map stays within float16. */
+const shrink = 16;
+
 /**
  * Batch statistics in standard operators. Over M = N H W values a channel, with xc = x - mean, var = mean(xc^2),
  * r = 1 / sqrt(var + eps) and a = gamma r: y = a xc + beta; dbeta = sum(dy); dgamma = r sum(dy xc);
@@ -18,11 +21,14 @@ export const batchNormRule: LayerRule<BatchNormNode> = (context, node, [input]) 
   const count = onnx.node('Mul', [context.batchSize, onnx.floats(elementCount(shape) / channels)]);
 
   const mean = onnx.node('Div', [sumPerChannel(onnx, input!.value, shape), count]);
-  const centred = onnx.node('Sub', [input!.value, alignChannels(onnx, mean, shape)]);
-  const variance = onnx.node('Div', [dotPerChannel(onnx, centred, centred, shape), count]);
+  const centring = onnx.node('Mul', [mean, onnx.floats(-1 / shrink)]);
+  const centred = emitAffine(onnx, { base: input!.value, scale: onnx.floats(new Array<number>(channels).fill(1 / shrink)), shift: centring }, channels);
+  const squares = onnx.node('Mul', [dotPerChannel(onnx, centred, centred, shape), onnx.floats(shrink ** 2)]);
+  const variance = onnx.node('Div', [squares, count]);
   const inverse = onnx.node('Reciprocal', [onnx.node('Sqrt', [onnx.node('Add', [variance, onnx.floats(node.epsilon)])])]);
   const scale = onnx.node('Mul', [weight, inverse]);
-  const affine = { base: centred, scale, shift: bias };
+  const enlarge = (vector: string): string => onnx.node('Mul', [vector, onnx.floats(shrink)]);
+  const affine = { base: centred, scale: enlarge(scale), shift: bias };
   updateStatistics(onnx, node, mean, variance, count, (name, next) => context.updateBuffer(name, next));
 
   return {
@@ -32,14 +38,14 @@ export const batchNormRule: LayerRule<BatchNormNode> = (context, node, [input]) 
     },
     backward: (gradient, needsInput) => {
       const sum = sumPerChannel(onnx, gradient, shape);
-      const weightGradient = onnx.node('Mul', [dotPerChannel(onnx, gradient, centred, shape), inverse]);
+      const weightGradient = onnx.node('Mul', [enlarge(dotPerChannel(onnx, gradient, centred, shape)), inverse]);
       const parameters = { [weight]: weightGradient, [bias]: sum };
       if (!needsInput) return { inputs: [undefined], parameters };
       const perCount = onnx.node('Div', [scale, count]);
       const slope = onnx.node('Mul', [onnx.node('Mul', [perCount, inverse]), weightGradient]);
       const offset = onnx.node('Neg', [onnx.node('Mul', [perCount, sum])]);
       const scaled = emitAffine(onnx, { base: gradient, scale, shift: offset }, channels);
-      return { inputs: [onnx.node('Sub', [scaled, onnx.node('Mul', [centred, alignChannels(onnx, slope, shape)])], {}, 'dX')], parameters };
+      return { inputs: [onnx.node('Sub', [scaled, onnx.node('Mul', [centred, alignChannels(onnx, enlarge(slope), shape)])], {}, 'dX')], parameters };
     },
   };
 };

@@ -46,7 +46,7 @@ for kind in "$@"; do
     plain)
       build build-native ""
       check_symbols build-native
-      run build-native kernels validate pool engine
+      run build-native kernels validate pool engine allocations
       ;;
     address)
       build build-native-address address,undefined

@@ -35,13 +35,13 @@ Engine::Engine(const ModelDescription& model, Isa isa, unsigned threads)
     : plan_(makePlan(model)), isa_(isa), pool_(threads), stores_(plan_.slots), scratch_(pool_.size()) {}
 
 /// As many images at a time as the spike stores allow, in chunks of nearly equal size.
-size_t Engine::chunkSize(uint32_t steps, size_t count) const {
-  std::vector<size_t> slots(plan_.slots);
+size_t Engine::chunkSize(uint32_t steps, size_t count) {
+  slotBytes_.assign(plan_.slots, 0);
   for (const Layer& layer : plan_.layers) {
-    if (layer.spiking) slots[layer.slot] = std::max(slots[layer.slot], LayerPass::storeBytes(layer, steps, 1));
+    if (layer.spiking) slotBytes_[layer.slot] = std::max(slotBytes_[layer.slot], LayerPass::storeBytes(layer, steps, 1));
   }
   size_t perImage = 1;
-  for (size_t bytes : slots) perImage += bytes;
+  for (size_t bytes : slotBytes_) perImage += bytes;
   const size_t largest = std::clamp<size_t>(storeBudget / perImage, 1, maxChunk);
   const size_t chunks = (count + largest - 1) / largest;
   return (count + chunks - 1) / chunks;
@@ -141,7 +141,7 @@ void Engine::runLayers(const Progress& progress) {
 
 void Engine::runLayer(const Progress& progress, const Chunk& chunk, const Layer& layer, const LayerOutput& output) {
   progress.throwIfCancelled();
-  LayerPass pass(chunk, layer, output, pool_.size());
+  LayerPass pass(chunk, layer, output, pool_.size(), tilesLeft_);
   for (Scratch& scratch : scratch_) pass.prepare(scratch);
   pool_.parallelFor(pass.items(), [&](size_t item, unsigned worker) {
     if (!progress.cancelled) pass.run(item, scratch_[worker]);

@@ -42,7 +42,7 @@ class Engine {
  private:
   struct Progress;
 
-  size_t chunkSize(uint32_t steps, size_t count) const;
+  size_t chunkSize(uint32_t steps, size_t count);
   void reserve(uint32_t steps, size_t images);
   void quantize(const Progress& progress);
   void runLayers(const Progress& progress);
@@ -54,6 +54,8 @@ class Engine {
   ThreadPool pool_;
   std::vector<SpikeStore> stores_;
   std::vector<Scratch> scratch_;
+  Countdowns tilesLeft_;
+  std::vector<size_t> slotBytes_;
   Buffer<int16_t> input_;
 };
 

@@ -29,10 +29,11 @@ uint8_t popcount(const uint8_t* word, uint32_t bytes) {
 
 }  // namespace
 
-LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& output, unsigned threads)
+LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& output, unsigned threads,
+                     Countdowns& left)
     : chunk_(chunk), layer_(layer), output_(output),
       rowWidth_(static_cast<size_t>(layer.shape.width)),
-      rows_(chunk.images * static_cast<size_t>(layer.shape.height)) {
+      rows_(chunk.images * static_cast<size_t>(layer.shape.height)), groupsLeft_(left) {
   accStride_ = layer.synapses.size() * chunk.steps * layer.width;
   const size_t positions = rows_ * rowWidth_;
   // Where the weights come in several units, a thread keeps to its own blocks: so they pass through the caches once.
@@ -42,8 +43,7 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
   tileRows_ = divideUp(std::clamp(divideUp(positions, wanted), minTile, most), rowWidth_);
   tiles_ = divideUp(rows_, tileRows_);
   groups_ = std::min<size_t>(layer.blocks, heavy ? threads : divideUp(wanted, tiles_));
-  groupsLeft_ = std::make_unique<std::atomic<size_t>[]>(tiles_);
-  for (size_t i = 0; i < tiles_; ++i) groupsLeft_[i] = groups_;
+  left.reset(tiles_, groups_);
 }
 
 LayerPass::StoreSize LayerPass::storeSize(const Layer& layer, uint32_t steps, size_t images) {
@@ -70,6 +70,12 @@ void LayerPass::reserveStore(const Layer& layer, uint32_t steps, size_t images, 
 void LayerPass::prepare(Scratch& scratch) const {
   scratch.fetched = nullptr;
   const size_t positions = tileRows_ * rowWidth_;
+  scratch.segments.reserve(mostSegments());
+  scratch.segmentEnds.reserve(positions * layer_.units.size());
+  for (const Synapse& s : layer_.synapses) {
+    scratch.listedRows.reserve(static_cast<size_t>(s.geometry.kernel.y));
+    scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
+  }
   size_t starts = 0;
   scratch.merged.reserve(mergedSize(starts));
   scratch.mergedStarts.reserve(starts);
@@ -114,7 +120,7 @@ void LayerPass::run(size_t item, Scratch& scratch) {
       }
     }
   }
-  if (layer_.spiking && --groupsLeft_[item / groups_] == 0) finishTile(item / groups_, scratch);
+  if (layer_.spiking && groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
 }
 
 /// Fetches the first weights that a worker needs, in order: gathering would fetch them row by row, as spikes come.
@@ -123,6 +129,17 @@ void LayerPass::fetchWeights(uint32_t block, Scratch& scratch) const {
   scratch.fetched = &layer_;
   const uint8_t* weights = weightsOf(layer_.units[0], block);
   for (size_t byte = 0; byte < unitSize(layer_.units[0]); byte += cacheLine) __builtin_prefetch(weights + byte, 0, 2);
+}
+
+/// Runs of spikes that the positions of a tile see, at most.
+size_t LayerPass::mostSegments() const {
+  size_t most = 0;
+  for (const Unit& unit : layer_.units) {
+    const Synapse& s = layer_.synapses[unit.synapse];
+    const Geometry& g = s.geometry;
+    most += s.merged ? 1 : static_cast<size_t>(g.taps()) * static_cast<size_t>(g.poolSize());
+  }
+  return tileRows_ * rowWidth_ * most;
 }
 
 /// Entries of the merged lists of a tile, in the worst case, and of their starts.

@@ -23,6 +23,21 @@ struct Scratch {
   std::vector<uint64_t> spikes;      ///< [steps], with statistics
 };
 
+/// One count for each tile of a layer: how many items it still misses. Grows, then stays.
+class Countdowns {
+ public:
+  void reset(size_t tiles, size_t from) {
+    if (tiles > size_) counts_ = std::make_unique<std::atomic<size_t>[]>(size_ = tiles);
+    for (size_t i = 0; i < tiles; ++i) counts_[i] = from;
+  }
+  /// True for the last item of a tile.
+  bool finish(size_t tile) { return --counts_[tile] == 0; }
+
+ private:
+  std::unique_ptr<std::atomic<size_t>[]> counts_;
+  size_t size_ = 0;
+};
+
 /// Where a layer's results go, besides its spike store.
 struct LayerOutput {
   int32_t* potentials = nullptr;  ///< read-out: of the first image of the chunk at step 0, [steps][total images][classes]
@@ -35,7 +50,7 @@ struct LayerOutput {
 /// the threads, the channel blocks of a tile into groups. An item is one group of one tile.
 class LayerPass {
  public:
-  LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& output, unsigned threads);
+  LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& output, unsigned threads, Countdowns& left);
 
   size_t items() const { return tiles_ * groups_; }
 
@@ -64,6 +79,7 @@ class LayerPass {
 
   Tile tile(size_t index) const;
   void fetchWeights(uint32_t block, Scratch& scratch) const;
+  size_t mostSegments() const;
   size_t mergedSize(size_t& starts) const;
   void mergeRows(const Tile& range, Scratch& scratch) const;
   void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;
@@ -92,7 +108,7 @@ class LayerPass {
   size_t tiles_;
   size_t groups_;
   size_t accStride_;  ///< of a position
-  std::unique_ptr<std::atomic<size_t>[]> groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
+  Countdowns& groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
 };
 
 }  // namespace noisefloor

@@ -31,6 +31,8 @@ bool spinUntil(const Done& done) {
       if (done()) return true;
       pause();
     }
+    // Where there are more threads than cores, the one waited for may need this core.
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() < end);
   return false;
 }

@@ -13,7 +13,7 @@ using namespace noisefloor::test;
 namespace {
 
 const std::atomic<bool> never{false};
-const RunOptions everything(int32_t steps) { return {steps, true, true}; }
+const RunOptions everything(int32_t steps) { return {steps, true, true, nullptr}; }
 
 void compare(const RunResult& actual, const RunResult& expected, const std::string& what) {
   CHECK_WHAT(actual.potentials == expected.potentials, what + ": potentials");
@@ -93,7 +93,7 @@ TEST_ISA(aSecondRunDoesNotRememberTheFirst) {
     const RunResult again = engine.run(images.data(), 2, everything(steps), never);
     compare(again, simulate(b.model, images, 2, steps), "second run, T=" + std::to_string(steps));
   }
-  const RunResult plain = engine.run(images.data(), 5, {12, false, false}, never);
+  const RunResult plain = engine.run(images.data(), 5, {12, false, false, nullptr}, never);
   CHECK(plain.potentials == simulate(b.model, images, 5, 12).potentials);
   CHECK(plain.spikes.empty() && plain.operations.empty() && plain.counts.empty());
   CHECK(engine.run(images.data(), 0, everything(2), never).potentials.empty());
@@ -115,7 +115,7 @@ TEST_ISA(pixelsAreRoundedHalfToEvenAndClamped) {
   const std::vector<float> pixels = {0.25F, 0.75F, -0.25F, 1.25F, 1e30F, -1e30F, 16383.75F, std::nextafter(0.75F, 0.0F)};
   Engine engine(b.model, isa, 1);
   const std::vector<int32_t> expected = {0, 2, 0, 2, 32767, -32768, 32767, 1};
-  CHECK(engine.run(pixels.data(), 1, {1, false, false}, never).potentials == expected);
+  CHECK(engine.run(pixels.data(), 1, {1, false, false, nullptr}, never).potentials == expected);
 }
 
 TEST(aNaNNamesItsImage) {

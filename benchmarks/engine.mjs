@@ -26,7 +26,7 @@ const options = new Command('benchmark')
   .addOption(new Option('--rounds <n>', 'fresh processes a contestant').argParser(number).default(3))
   .addOption(new Option('--seconds <n>', 'timed seconds a process').argParser(number).default(4))
   .addOption(new Option('--images <n>', 'test images for accuracy').argParser(number).default(512))
-  .option('--python <path>', 'a Python with peers/requirements.txt: SpikingJelly runs too')
+  .option('--python <path>', 'a Python with torch and SpikingJelly (README.md)')
   .option('--out <file>', 'all measured times as JSON')
   .parse()
   .opts();

@@ -37,12 +37,11 @@ export async function readWholeFile(path: string, what: string): Promise<Buffer>
   try {
     return await readFile(path);
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new NoisefloorError(
-      missing ? 'FILE_NOT_FOUND' : 'IO',
-      missing ? `No ${what} at ${path}: check the path.` : `Could not read ${what} ${path}: ${(error as Error).message}`,
-      { cause: error },
-    );
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new NoisefloorError('FILE_NOT_FOUND', `No ${what} at ${path}: check the path.`, { cause: error });
+    if (code === 'EISDIR') throw new NoisefloorError('IO', `${path} is a folder: give the path of a file, the ${what}.`, { cause: error });
+    if (code === 'ENOTDIR') throw new NoisefloorError('IO', `No ${what} at ${path}: part of that path is a file where a folder is expected.`, { cause: error });
+    throw new NoisefloorError('IO', `Could not read ${what} ${path}: ${message}`, { cause: error });
   }
 }
 

@@ -1,9 +1,8 @@
 import { Option, type Command } from 'commander';
 import { augmentationNames, type AugmentationName } from '../data/augment/pipeline.js';
 import { datasetSpecs } from '../data/open.js';
-import { invalidArgument } from '../errors.js';
+import { NoisefloorError } from '../errors.js';
 import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
-import { penaltyKinds, type PenaltyKind } from '../training/method.js';
 import { decayScopes, optimizerKinds, type DecayScope, type OptimizerKind, type OptimizerOptions } from '../training/optimizers.js';
 import { scheduleKinds, type ScheduleKind } from '../training/schedule.js';
 import { deviceList, nameList, numberFrom0, positiveNumber, shared, whole } from './options.js';
@@ -26,14 +25,13 @@ export interface RecipeOptions {
   ema: number;
   clipNorm: number;
   activityPenalty: number;
-  penalty?: PenaltyKind;
-  spikeBudget?: number;
   cutout: number;
   mixup: number;
   /** false: --no-augment. */
   augment: readonly AugmentationName[] | false;
   loaderThreads?: number;
   seed: number;
+  validation: number;
   resume: boolean;
   limit?: number;
   device: Device;
@@ -68,10 +66,8 @@ function addOptimisation(command: Command, learningRate: number): Command {
     .addOption(new Option('--weight-decay <x>', '(default: 5e-4, with adamw 0.01)').argParser(numberFrom0))
     .addOption(new Option('--decay <scope>', 'what decays: all, or no thresholds, biases and batch norm').choices([...decayScopes]).default('all'))
     .addOption(new Option('--ema <decay>', 'keep and evaluate a moving average of the weights, such as 0.999').argParser(numberFrom0).default(0, 'none'))
-    .addOption(new Option('--clip-norm <x>', 'largest norm of all gradients together').argParser(positiveNumber).default(0, 'any'))
-    .addOption(new Option('--activity-penalty <x>', 'weight of the activity in the loss: fewer spikes').argParser(numberFrom0).default(0))
-    .addOption(new Option('--penalty <kind>', 'measure of the activity (default: l1, the mean firing rate)').choices([...penaltyKinds]))
-    .addOption(new Option('--spike-budget <rate>', 'l1: penalise only the firing rate above it, per activation (default: 0)').argParser(numberFrom0));
+    .addOption(new Option('--clip-norm <x>', 'largest norm of all gradients together').argParser(numberFrom0).default(0, 'any'))
+    .addOption(new Option('--activity-penalty <x>', 'weight of the activity in the loss: fewer spikes').argParser(numberFrom0).default(0));
 }
 
 function addAugmentation(command: Command): Command {
@@ -85,10 +81,11 @@ function addAugmentation(command: Command): Command {
 function addExecution(command: Command): Command {
   return command
     .addOption(shared.seed())
+    .addOption(new Option('--validation <part>', 'held out of the training images: a fraction, or a number of images').argParser(positiveNumber).default(0.1))
     .option('--resume', 'go on from the checkpoint in --out', false)
     .addOption(shared.limit())
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))
-    .addOption(new Option('--precision <precision>', 'mixed, on cuda: maps in float16').choices([...precisions]).default('float32'))
+    .addOption(new Option('--precision <precision>', 'mixed, on cuda: maps in float16; give --clip-norm too, so that an overflow costs a step and not the run').choices([...precisions]).default('float32'))
     .addOption(new Option('--devices <ids>', 'CUDA devices that share every batch, such as 0,1').argParser(deviceList))
     .addOption(new Option('--replicas <n>', 'sessions on the CPU that share every batch (default: 1)').argParser(whole(1)))
     .addOption(new Option('--average-every <k>', 'own steps of each device before weights are averaged; 1 averages gradients').argParser(whole(1)).default(1))
@@ -107,7 +104,7 @@ function optimizerOf({ optimizer, momentum, nesterov, weightDecay, decay }: Reci
   if (optimizer === 'sgd') {
     return { kind: 'sgd', ...shared, ...(momentum === undefined ? {} : { momentum }), ...(nesterov ? { nesterov } : {}) };
   }
-  if (momentum !== undefined) throw invalidArgument('--momentum', 'nothing with --optimizer adamw', momentum);
-  if (nesterov) throw invalidArgument('--nesterov', 'nothing with --optimizer adamw', nesterov);
+  if (momentum !== undefined) throw new NoisefloorError('INVALID_ARGUMENT', '--momentum is for --optimizer sgd: leave it out.');
+  if (nesterov) throw new NoisefloorError('INVALID_ARGUMENT', '--nesterov is for --optimizer sgd: leave it out.');
   return { kind: 'adamw', ...shared };
 }

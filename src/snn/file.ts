@@ -88,6 +88,9 @@ class ModelReader {
   ) {}
 
   read(metadata: Readonly<Record<string, string>>): SpikingModel {
+    if (metadata['format'] === 'noisefloor-checkpoint') {
+      throw new NoisefloorError('INVALID_FILE', `${this.path} is a training checkpoint: convert its folder first (noisefloor convert DIR --out FILE).`);
+    }
     if (metadata['format'] !== format) this.#fail(`metadata "format" is not "${format}"`);
     if (metadata['version'] !== version) {
       this.#fail(`its version is ${JSON.stringify(metadata['version'])}, this release reads version "${version}"`);

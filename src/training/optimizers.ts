@@ -49,7 +49,7 @@ export interface StepRecipe {
   readonly ema: number;
   /** Largest norm of all gradients together; 0 does not clip. */
   readonly clipNorm: number;
-  /** With clipping: a step whose gradients are not finite changes nothing. Default false. */
+  /** With clipping: a step whose gradients are not finite adds none. Default false. */
   readonly skipOverflow?: boolean;
 }
 const plainRecipe: StepRecipe = { ema: 0, clipNorm: 0 };

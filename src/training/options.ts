@@ -72,7 +72,7 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>,
   readonly cutout?: number;
   /** Noise-induction time step of `nq`: T at which the ANN-SNN gap is measured. Default 4. */
   readonly noiseTimeSteps?: number;
-  /** Decides initial weights, order, augmentation and noise. Default 0. */
+  /** Decides initial weights, order, augmentation and, on the CPU step by step, noise; the CUDA loop draws its own. Default 0. */
   readonly seed?: number;
   /** Train on the first images only, of the training split. Default all. */
   readonly limit?: number;
@@ -82,7 +82,8 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>,
   readonly device?: Device;
   /**
    * Default `float32`. `mixed`, on `cuda` alone: maps and their gradients in float16, parameters, sums and the optimiser in
-   * float32.
+   * float32. With `clipNorm` a step whose gradients overflow adds none. An activity penalty loses bits to the gradients it is
+   * added to, most so with `timeSteps`.
    */
   readonly precision?: Precision;
   /** Threads of ONNX Runtime. Default: all cores. */
@@ -170,7 +171,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
   const { precision = 'float32' } = options;
   if (!precisions.includes(precision)) throw unknownName('precision', String(precision), precisions);
-  if (precision === 'mixed' && options.device !== 'cuda') throw invalidArgument('precision', 'float32 on the cpu', precision);
+  if (precision === 'mixed' && options.device !== 'cuda') throw new NoisefloorError('INVALID_ARGUMENT', 'Mixed precision needs device cuda.');
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
   const overTime = options.timeSteps !== undefined;

@@ -1,6 +1,7 @@
 import { normalizeRange } from '../data/batches.js';
 import type { Dataset } from '../data/dataset.js';
 import { NoisefloorError } from '../errors.js';
+import { inferShapes } from '../graph/shapes.js';
 import type { Graph } from '../graph/graph.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationParameter, initialParameters, parameterSpecs } from '../graph/parameters.js';
@@ -38,9 +39,12 @@ export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, bas
 }
 
 /** The state saved in `directory`; refused where the network or an option that decides the result differs. */
-export async function resumedStart(directory: string, graph: Graph, config: TrainConfig): Promise<Checkpoint> {
+export async function resumedStart(directory: string, graph: Graph, config: TrainConfig, data: Dataset): Promise<Checkpoint> {
   const checkpoint = await readTrainingCheckpoint(directory);
   refuseOtherNetwork(directory, checkpoint.network.graph, graph);
+  checkSameData(checkpoint.network, data);
+  const { data: before } = checkpoint.network.provenance;
+  if (before !== data.spec) throw mismatch(`${directory} was trained on ${String(before)}, not ${data.spec}: resume with the same data.`);
   for (const key of Object.keys({ ...checkpoint.config, ...config }) as (keyof TrainConfig)[]) {
     const [saved, asked] = [checkpoint.config[key], config[key]].map((value) => JSON.stringify(value));
     if (saved !== asked) {
@@ -67,17 +71,24 @@ function refuseOtherNetwork(directory: string, saved: Graph, asked: Graph): void
 
 function checkFits(graph: Graph, data: Dataset): void {
   if (graph.input.shape.join() !== data.shape.join()) {
-    throw new NoisefloorError('INVALID_GRAPH', `The network takes [${graph.input.shape.join(', ')}] but ${data.spec} has images [${data.shape.join(', ')}].`);
+    throw new NoisefloorError(
+      'INVALID_GRAPH',
+      `The network takes [${graph.input.shape.join(', ')}] but ${data.spec} has images [${data.shape.join(', ')}]: give the data set it was built for.`,
+    );
+  }
+  const [logits] = inferShapes(graph).get(graph.output)!;
+  if (logits !== data.classes.length) {
+    throw new NoisefloorError('INVALID_GRAPH', `The network gives ${logits} logits but ${data.spec} has ${data.classes.length} classes: build it for as many.`);
   }
 }
 
 /** The trained parameters mean something only for the same normalisation and the same classes. */
 function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset): void {
   if (classes.join() !== data.classes.join()) {
-    throw mismatch(`The network to begin with has ${describeClasses(classes)}, but ${data.spec} ${describeClasses(data.classes)}: give the data set it was trained on.`);
+    throw mismatch(`The saved network has ${describeClasses(classes)}, but ${data.spec} ${describeClasses(data.classes)}: give the data set it was trained on.`);
   }
   if (JSON.stringify(normalization) !== JSON.stringify(data.normalization)) {
-    throw mismatch(`The network to begin with was trained with another normalization than that of ${data.spec}: give the data set it was trained on.`);
+    throw mismatch(`The saved network was trained with another normalization than that of ${data.spec}: give the data set it was trained on.`);
   }
 }
 

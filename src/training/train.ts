@@ -37,22 +37,26 @@ export type WorkerMessage =
   | { readonly kind: 'failed'; readonly code?: ErrorCode; readonly message: string; readonly stack?: string };
 
 /**
- * Trains a quantised network with noise, for conversion, or with `timeSteps` its spiking network. Runs in a worker thread, since ONNX Runtime blocks the thread
- * it is called on. Writes the models of the training artifacts (docs/architecture.md), `checkpoint.safetensors` (after
+ * Trains a quantised network with noise, for conversion, or with `timeSteps` its spiking network. Runs in a worker thread,
+ * since ONNX Runtime blocks the thread it is called on. Writes the models of the training artifacts (docs/architecture.md), `checkpoint.safetensors` (after
  * every epoch, and when the signal fires) and `log.jsonl` into `options.out`.
  *
  * Errors: `INVALID_ARGUMENT`; `MISSING_DEPENDENCY` without onnxruntime-node; `CHECKPOINT_MISMATCH` where `resume` finds
- * another network or `initialFrom` one for other data; `TRAINING_DIVERGED`; `ABORTED` once the signal fired and the checkpoint is saved.
+ * another network or `initialFrom` one for other data; `TRAINING_DIVERGED`; `ABORTED` once the signal fired and the
+ * checkpoint is saved.
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkOptions(options);
   const config = resolveConfig(options);
   const loaderThreads = resolveLoaderThreads(options.loaderThreads);
   const runtime = resolveRuntime(options, config.batchSize);
+  if (config.precision === 'mixed' && runtime.parallel?.averageEvery === 1) {
+    throw refused('Mixed precision on several devices needs averageEvery of at least 2: gradients are averaged in float32. Set it, or leave out precision.');
+  }
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
   const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
   const graph = base?.graph ?? resolveGraph(options, data);
-  const start = options.resume === true ? await resumedStart(options.out, graph, config) : freshStart(graph, config, data, base);
+  const start = options.resume === true ? await resumedStart(options.out, graph, config, data) : freshStart(graph, config, data, base);
   if (options.resume !== true) await refuseExisting(options.out);
   await makeDirectory(options.out);
   return runInWorker({ start, data, directory: options.out, runtime, loaderThreads, stop: new SharedArrayBuffer(4) }, options);
@@ -68,7 +72,13 @@ function checkOptions(options: Partial<TrainOptions> | undefined): void {
     return;
   }
   if (typeof initialFrom !== 'string') throw invalidArgument('initialFrom', 'path of a folder', initialFrom);
-  if (network !== undefined) throw new NoisefloorError('INVALID_ARGUMENT', 'The network comes from initialFrom: leave out network.');
+  for (const name of ['network', 'width', 'weightBits', 'activation', 'levels', 'initialThreshold', 'slope', 'fixedThreshold'] as const) {
+    if (options[name] !== undefined) throw refused(`The network comes from initialFrom: leave out ${name}.`);
+  }
+}
+
+function refused(why: string): NoisefloorError {
+  return new NoisefloorError('INVALID_ARGUMENT', why);
 }
 
 function isNameOrObject(value: unknown): boolean {
@@ -85,7 +95,7 @@ async function makeDirectory(path: string): Promise<void> {
 
 async function refuseExisting(directory: string): Promise<void> {
   if (await hasCheckpoint(directory)) {
-    throw new NoisefloorError('INVALID_ARGUMENT', `${checkpointPath(directory)} exists already: resume it, or give another folder.`);
+    throw new NoisefloorError('INVALID_ARGUMENT', `${checkpointPath(directory)} exists already: go on with resume (--resume), or give another folder.`);
   }
 }
 

@@ -157,6 +157,7 @@ describe('bad input', () => {
     [{ initialFrom: undefined, network: 'mnist-small' }, /needs a trained network: give the folder/],
     [{ timeSteps: undefined, lossPerStep: 0.5 }, /lossPerStep is for training over time: give timeSteps too/],
     [{ network: 'mnist-small' }, /comes from initialFrom: leave out network/],
+    [{ weightBits: 8 }, /comes from initialFrom: leave out weightBits/],
     [{ initialFrom: 3 as never }, /path of a folder for initialFrom/],
   ])('%j', async (change, message) => {
     await expect(train(options(change))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(message) as string });

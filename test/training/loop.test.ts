@@ -26,7 +26,7 @@ function configOf(options: Partial<TrainOptions> = {}): TrainConfig {
 }
 
 async function run(graph: Graph, config: TrainConfig, hooks: LoopHooks = quiet, resume = false) {
-  const start = resume ? await resumedStart(out, graph, config) : freshStart(graph, config, data);
+  const start = resume ? await resumedStart(out, graph, config, data) : freshStart(graph, config, data);
   return TrainingLoop.run(start, data, out, buildTrainingModels(graph, config, data.normalization), { threads: 1 }, hooks);
 }
 
@@ -138,30 +138,36 @@ describe('stopping and resuming', () => {
   test('another network is refused with the first tensor that differs', async () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
     const wider = tinyNetwork(undefined, 5);
-    await expect(resumedStart(out, wider, configOf({ epochs: 1 }))).rejects.toThrow(/first\.conv\.weight \[4, 1, 3, 3\] where first\.conv\.weight \[5, 1, 3, 3\]/);
+    await expect(resumedStart(out, wider, configOf({ epochs: 1 }), data)).rejects.toThrow(/first\.conv\.weight \[4, 1, 3, 3\] where first\.conv\.weight \[5, 1, 3, 3\]/);
   });
 
   test('other augmentations are refused', async () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
-    const asked = resumedStart(out, tinyNetwork(), configOf({ epochs: 1, augment: ['autoaugment', 'standard'] }));
+    const asked = resumedStart(out, tinyNetwork(), configOf({ epochs: 1, augment: ['autoaugment', 'standard'] }), data);
     await expect(asked).rejects.toThrow(/augment \["standard"\], not \["standard","autoaugment"\]/);
-    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, mixup: 0.2 }))).rejects.toThrow(/mixup 0, not 0.2/);
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, mixup: 0.2 }), data)).rejects.toThrow(/mixup 0, not 0.2/);
   });
 
   test('the same tensors with other settings are refused with the first node that differs', async () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
-    await expect(resumedStart(out, withWeightBits(tinyNetwork(), 8), configOf({ epochs: 1 }))).rejects.toThrow(/same tensors, but .*"first\.conv".* where .*"weightBits":8/);
-    await expect(resumedStart(out, tinyNetwork({ kind: 'qcfs', levels: 8, initialThreshold: 2 }), configOf({ epochs: 1 }))).rejects.toThrow(/"levels":4.* where .*"levels":8/);
+    await expect(resumedStart(out, withWeightBits(tinyNetwork(), 8), configOf({ epochs: 1 }), data)).rejects.toThrow(/same tensors, but .*"first\.conv".* where .*"weightBits":8/);
+    await expect(resumedStart(out, tinyNetwork({ kind: 'qcfs', levels: 8, initialThreshold: 2 }), configOf({ epochs: 1 }), data)).rejects.toThrow(/"levels":4.* where .*"levels":8/);
+  });
+
+  test('other data are refused', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1 }));
+    const other = { ...data, spec: 'other' };
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1 }), other)).rejects.toThrow(/trained on tiny, not other/);
   });
 
   test('another option of the method is refused by name', async () => {
     await run(lsqNetwork, configOf({ noise: 'adaptor', epochs: 1 }));
-    await expect(resumedStart(out, lsqNetwork, configOf({ noise: 'adaptor', noiseVariant: 'C', epochs: 1 }))).rejects.toThrow(/noiseVariant "A", not "C"/);
+    await expect(resumedStart(out, lsqNetwork, configOf({ noise: 'adaptor', noiseVariant: 'C', epochs: 1 }), data)).rejects.toThrow(/noiseVariant "A", not "C"/);
   });
 
   test('another option is refused by name', async () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
-    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, batchSize: 8 }))).rejects.toThrow(/batchSize 16, not 8/);
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, batchSize: 8 }), data)).rejects.toThrow(/batchSize 16, not 8/);
   });
 });
 

@@ -54,6 +54,18 @@ describe('train', () => {
     expect(resumed.network.parameters).toEqual(inline.network.parameters);
   });
 
+  test('a network for other classes is refused, and so is mixed precision where gradients are averaged', async () => {
+    const classes = ['top', 'bottom'];
+    await expect(train(options({ data: { ...tinyDataset(), classes } }))).rejects.toMatchObject({
+      code: 'INVALID_GRAPH',
+      message: expect.stringMatching(/gives 3 logits but tiny has 2 classes/) as string,
+    });
+    await expect(train(options({ device: 'cuda', devices: [0, 1], precision: 'mixed' }))).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(/averageEvery of at least 2/) as string,
+    });
+  });
+
   test('a data set that does not suit an augmentation is refused', async () => {
     await expect(train(options({ augment: ['crop'] }))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/crop padding/) as string });
     await expect(train(options({ loaderThreads: -1 }))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });

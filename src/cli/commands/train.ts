@@ -4,7 +4,7 @@ import { networkNames } from '../../graph/networks/index.js';
 import { maxTimeSteps } from '../../snn/model.js';
 import { noiseKinds } from '../../training/layers/rule.js';
 import { surrogateKinds } from '../../training/layers/surrogate.js';
-import { noiseLaws, noiseVariants, type MethodOptions } from '../../training/method.js';
+import { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions } from '../../training/method.js';
 import type { SpikingValidation, TrainOptions, TrainProgress } from '../../training/options.js';
 import { train, type TrainResult } from '../../training/train.js';
 import { duration, percent } from '../../report/format.js';
@@ -32,7 +32,9 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(new Option('--surrogate <kind>', 'spike: derivative of a spike (default: gaussian)').choices([...surrogateKinds]))
     .option('--fixed-threshold', 'spike: keep every threshold as it starts')
     .addOption(new Option('--weight-bits <b>', `train with weights of ${weightWidths.join(', ')} bits (default: float32)`).argParser(weightBits));
-  addNoise(command);
+  addNoise(command)
+    .addOption(new Option('--penalty <kind>', 'measure of the activity (default: l1, the mean firing rate)').choices([...penaltyKinds]))
+    .addOption(new Option('--spike-budget <rate>', 'l1: penalise only the firing rate above it, per activation (default: 0)').argParser(numberFrom0));
   addRecipe(command, { learningRate: 0.05 }).action((options: TrainCommandOptions) => trainAction(options, io));
 }
 

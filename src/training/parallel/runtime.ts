@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { invalidArgument } from '../../errors.js';
+import { invalidArgument, NoisefloorError } from '../../errors.js';
 import type { Device, RuntimeOptions } from '../../onnx/device.js';
 
 /** Where a training run computes: on one device, or in parallel. */
@@ -34,22 +34,26 @@ export interface ParallelOptions extends Pick<RuntimeOptions, 'device' | 'thread
 export function resolveRuntime(options: ParallelOptions, batchSize: number): TrainingRuntime {
   const { device = 'cpu', devices, replicas = 1, averageEvery = 1, threads } = options;
   if (devices !== undefined) checkDevices(devices, device);
-  if (options.replicas !== undefined && device !== 'cpu') throw invalidArgument('replicas', 'nothing on CUDA, where devices says which', replicas);
+  if (options.replicas !== undefined && device !== 'cpu') throw refused('replicas is for the CPU; on CUDA list devices.');
   const lead: RuntimeOptions = { device, threads, ...(devices ? { deviceId: devices[0]! } : {}) };
   const count = devices?.length ?? replicas;
   if (!Number.isSafeInteger(count) || count < 1 || count > batchSize) {
     throw invalidArgument(devices ? 'devices' : 'replicas', `at most ${batchSize}, the images of a batch, and at least 1`, count);
   }
   if (!Number.isSafeInteger(averageEvery) || averageEvery < 1) throw invalidArgument('averageEvery', 'whole number >= 1', averageEvery);
-  if (averageEvery > 1 && count === 1) throw invalidArgument('averageEvery', '1 with one device or replica', averageEvery);
+  if (averageEvery > 1 && count === 1) throw refused('averageEvery needs several devices or replicas.');
   if (count === 1) return lead;
   const share = Math.max(1, Math.floor((threads ?? availableParallelism()) / count));
   const parts = Array.from({ length: count }, (_, i): RuntimeOptions => ({ device, threads: share, ...(devices ? { deviceId: devices[i]! } : {}) }));
   return { ...lead, parallel: { replicas: parts, averageEvery } };
 }
 
+function refused(why: string): NoisefloorError {
+  return new NoisefloorError('INVALID_ARGUMENT', why);
+}
+
 function checkDevices(devices: readonly number[], device: Device): void {
-  if (device !== 'cuda') throw invalidArgument('device', '"cuda", since devices are numbered', device);
+  if (device !== 'cuda') throw refused('devices are numbers of CUDA devices: set device cuda.');
   const isNumber = (id: unknown): boolean => Number.isSafeInteger(id) && (id as number) >= 0;
   if (devices.length > 0 && devices.every(isNumber) && new Set(devices).size === devices.length) return;
   throw invalidArgument('devices', 'list of different whole numbers >= 0', devices);

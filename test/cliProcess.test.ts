@@ -115,7 +115,7 @@ describe('noisefloor as a process', () => {
     expect(result.epochs.map(({ epoch }) => epoch)).toEqual([1, 2]);
     const again = await start(argv);
     expect(again.code).toBe(2);
-    expect(again.stderr).toMatch(/exists already: resume it, or give another folder/);
+    expect(again.stderr).toMatch(/exists already: go on with resume \(--resume\), or give another folder/);
   });
 
   it('fine-tunes a trained network over time', async () => {

@@ -133,14 +133,14 @@ describe('options', () => {
   });
 
   test.each<[Partial<TrainOptions>, RegExp]>([
-    [{ devices: [0, 1] }, /"cuda", since devices are numbered/],
+    [{ devices: [0, 1] }, /devices are numbers of CUDA devices: set device cuda/],
     [{ device: 'cuda', devices: [] }, /different whole numbers/],
     [{ device: 'cuda', devices: [1, 1] }, /different whole numbers/],
     [{ device: 'cuda', devices: [-1] }, /different whole numbers/],
     [{ device: 'cuda', replicas: 2 }, /replicas/],
     [{ replicas: 0 }, /at least 1 for replicas/],
     [{ replicas: 9 }, /at most 8, the images of a batch/],
-    [{ averageEvery: 2 }, /for averageEvery/],
+    [{ averageEvery: 2 }, /averageEvery needs several devices or replicas/],
     [{ replicas: 2, averageEvery: 0 }, /for averageEvery/],
   ])('refuses %j', (options, message) => {
     expect(() => resolveRuntime(options, 8)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(message) as string }) as Error);

@@ -40,6 +40,11 @@ export function invalidArgument(name: string, expected: string, actual: unknown)
   );
 }
 
+/** Options that are valid each but not together; `why` says what to do. */
+export function refused(why: string): NoisefloorError {
+  return new NoisefloorError('INVALID_ARGUMENT', why);
+}
+
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(', ')}]`;

@@ -1,6 +1,7 @@
 import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import { activationKinds, type Activation, type ActivationKind } from '../graph/graph.js';
 import { activationsOf, type MethodOptions } from './method.js';
+import { positive, whole } from './numbers.js';
 
 /** The activation at every site of a named network. */
 export interface ActivationOptions {
@@ -49,8 +50,8 @@ export function resolveActivation(options: ActivationOptions & Pick<MethodOption
 }
 
 function activationWith(kind: ActivationKind, options: ActivationOptions): Activation {
-  const levels = whole(options.levels ?? (kind === 'lsq' ? 3 : 4));
-  const initialThreshold = positive(options.initialThreshold ?? (kind === 'tcl' ? 4 : 2));
+  const levels = whole('levels', options.levels ?? (kind === 'lsq' ? 3 : 4), 1);
+  const initialThreshold = positive('initialThreshold', options.initialThreshold ?? (kind === 'tcl' ? 4 : 2));
   switch (kind) {
     case 'relu':
       return { kind };
@@ -65,16 +66,6 @@ function activationWith(kind: ActivationKind, options: ActivationOptions): Activ
     case 'spike':
       return { kind, initialThreshold, trainable: !options.fixedThreshold };
   }
-}
-
-function whole(levels: number): number {
-  if (Number.isSafeInteger(levels) && levels >= 1) return levels;
-  throw invalidArgument('levels', 'whole number >= 1', levels);
-}
-
-function positive(threshold: number): number {
-  if (threshold > 0 && Number.isFinite(threshold)) return threshold;
-  throw invalidArgument('initialThreshold', 'positive number', threshold);
 }
 
 function share(slope: number): number {

@@ -10,6 +10,7 @@ import { resolveActivation, type ActivationOptions } from './activation.js';
 import { checkMethodFits, checkMethodOptions, resolveMethod, type Method, type MethodOptions } from './method.js';
 import type { NoiseKind } from './layers/rule.js';
 import type { ParallelOptions } from './parallel/runtime.js';
+import { fraction, notNegative, positive, whole } from './numbers.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
@@ -245,24 +246,4 @@ function refuseActivationOptions(options: ActivationOptions): void {
     if (options[name] === undefined) continue;
     throw new NoisefloorError('INVALID_ARGUMENT', `${name} is for a network by name; a graph has activations of its own. Leave it out.`);
   }
-}
-
-function whole(name: string, value: number, minimum: number): number {
-  if (!Number.isSafeInteger(value) || value < minimum) throw invalidArgument(name, `whole number >= ${minimum}`, value);
-  return value;
-}
-
-function notNegative(name: string, value: number): number {
-  if (!(value >= 0) || !Number.isFinite(value)) throw invalidArgument(name, 'number >= 0', value);
-  return value;
-}
-
-function fraction(name: string, value: number): number {
-  if (!(value >= 0 && value < 1)) throw invalidArgument(name, 'number from 0, below 1', value);
-  return value;
-}
-
-function positive(name: string, value: number): number {
-  if (!(value > 0) || !Number.isFinite(value)) throw invalidArgument(name, 'positive number', value);
-  return value;
 }

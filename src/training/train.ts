@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { openDataset } from '../data/open.js';
 import type { Dataset } from '../data/dataset.js';
-import { invalidArgument, NoisefloorError, type ErrorCode } from '../errors.js';
+import { invalidArgument, NoisefloorError, refused, type ErrorCode } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { checkpointPath, hasCheckpoint, readCheckpoint, type Checkpoint } from './checkpoint.js';
 import { resolveLoaderThreads } from './loader.js';
@@ -75,10 +75,6 @@ function checkOptions(options: Partial<TrainOptions> | undefined): void {
   for (const name of ['network', 'width', 'weightBits', 'activation', 'levels', 'initialThreshold', 'slope', 'fixedThreshold'] as const) {
     if (options[name] !== undefined) throw refused(`The network comes from initialFrom: leave out ${name}.`);
   }
-}
-
-function refused(why: string): NoisefloorError {
-  return new NoisefloorError('INVALID_ARGUMENT', why);
 }
 
 function isNameOrObject(value: unknown): boolean {

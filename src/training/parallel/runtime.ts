@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { invalidArgument, NoisefloorError } from '../../errors.js';
+import { invalidArgument, refused } from '../../errors.js';
 import type { Device, RuntimeOptions } from '../../onnx/device.js';
 
 /** Where a training run computes: on one device, or in parallel. */
@@ -46,10 +46,6 @@ export function resolveRuntime(options: ParallelOptions, batchSize: number): Tra
   const share = Math.max(1, Math.floor((threads ?? availableParallelism()) / count));
   const parts = Array.from({ length: count }, (_, i): RuntimeOptions => ({ device, threads: share, ...(devices ? { deviceId: devices[i]! } : {}) }));
   return { ...lead, parallel: { replicas: parts, averageEvery } };
-}
-
-function refused(why: string): NoisefloorError {
-  return new NoisefloorError('INVALID_ARGUMENT', why);
 }
 
 function checkDevices(devices: readonly number[], device: Device): void {

@@ -1,4 +1,4 @@
-import { invalidArgument, NoisefloorError } from '../../errors.js';
+import { invalidArgument, refused } from '../../errors.js';
 import type { SurrogateKind } from '../layers/surrogate.js';
 import type { MethodOptions } from '../method.js';
 
@@ -40,19 +40,15 @@ export function resolveTemporal(options: Needed, trainThresholds: boolean): Temp
   const { timeSteps, surrogate = 'rectangle', detachReset = true, lossPerStep = 0, noise = 'none', initialFrom } = options;
   if (timeSteps === undefined) {
     const lost = (['detachReset', 'lossPerStep'] as const).find((name) => options[name] !== undefined);
-    if (lost !== undefined) throw usage(`${lost} is for training over time: give timeSteps too, 1 to ${maxFineTuneSteps}.`);
+    if (lost !== undefined) throw refused(`${lost} is for training over time: give timeSteps too, 1 to ${maxFineTuneSteps}.`);
     return undefined;
   }
   if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxFineTuneSteps) {
     throw invalidArgument('timeSteps', `whole number from 1 to ${maxFineTuneSteps}`, timeSteps);
   }
   if (!(lossPerStep >= 0 && lossPerStep <= 1)) throw invalidArgument('lossPerStep', 'number from 0 to 1', lossPerStep);
-  if (noise !== 'none') throw usage(`Training over time runs the spiking network itself, without noise: leave out noise "${noise}".`);
-  if (options.penalty === 'hoyer' || options.spikeBudget !== undefined) throw usage('Training over time has the activity penalty l1 without a budget.');
-  if (initialFrom === undefined) throw usage('Training over time needs a trained network: give the folder that "train" wrote as initialFrom.');
+  if (noise !== 'none') throw refused(`Training over time runs the spiking network itself, without noise: leave out noise "${noise}".`);
+  if (options.penalty === 'hoyer' || options.spikeBudget !== undefined) throw refused('Training over time has the activity penalty l1 without a budget.');
+  if (initialFrom === undefined) throw refused('Training over time needs a trained network: give the folder that "train" wrote as initialFrom.');
   return { timeSteps, surrogate, detachReset, lossPerStep, trainThresholds };
-}
-
-function usage(message: string): NoisefloorError {
-  return new NoisefloorError('INVALID_ARGUMENT', message);
 }

@@ -123,29 +123,31 @@ void accumulateDenseIdentity(const Chunk& chunk, const Synapse& synapse, const L
   });
 }
 
-void countOperations(const Chunk& chunk, const Synapse& synapse, const Position& at, uint64_t* operations) {
+void countOperations(const Chunk& chunk, const Synapse& synapse, size_t row, uint64_t* operations) {
   const Shape& shape = chunk.plan->sourceShape(synapse);
+  const size_t height = static_cast<size_t>(shape.height);
+  const size_t width = static_cast<size_t>(shape.width);
   const size_t channels = static_cast<size_t>(shape.channels);
-  const auto countPosition = [&](int32_t tap, int32_t y, int32_t x) {
-    const uint32_t* nonZero = synapse.nonZero.data() + static_cast<size_t>(tap) * channels;
-    if (synapse.analog()) {
-      const int16_t* pixel = pixelAt(chunk, at, y, x);
-      for (size_t c = 0; c < channels; ++c) operations[0] += pixel[c] != 0 ? nonZero[c] : 0;
-      return;
+  if (synapse.analog()) {
+    const int16_t* pixel = chunk.input + row * width * channels;
+    for (size_t x = 0; x < width; ++x, pixel += channels) {
+      const uint32_t* fanout = synapse.fanout.at(row % height, x);
+      for (size_t c = 0; c < channels; ++c) operations[0] += pixel[c] != 0 ? fanout[c] : 0;
     }
-    const Layer& source = chunk.sourceOf(synapse);
-    const uint32_t* indices = chunk.storeOf(source).indices.data();
-    const uint32_t* starts = chunk.startsOf(source, at.image, y, x);
-    const size_t origin = static_cast<size_t>(x) * source.channelStride();
-    for (uint32_t l = 0; l < chunk.lists.listCount; ++l, starts += shape.width + 1) {
-      uint64_t sum = 0;
-      for (uint32_t i = starts[0]; i < starts[1]; ++i) sum += nonZero[indices[i] / indexUnit - origin];
-      chunk.forEachStep(l, [&](uint32_t t) { operations[t] += sum; });
+    return;
+  }
+  const Layer& source = chunk.sourceOf(synapse);
+  const uint32_t* indices = chunk.storeOf(source).indices.data();
+  const uint32_t* starts = chunk.startsOf(source, row / height, static_cast<int32_t>(row % height), 0);
+  for (uint32_t l = 0; l < chunk.lists.listCount; ++l, starts += width + 1) {
+    uint64_t sum = 0;
+    for (size_t x = 0; x < width; ++x) {
+      const uint32_t* fanout = synapse.fanout.at(row % height, x);
+      const size_t origin = x * source.channelStride();
+      for (uint32_t i = starts[x]; i < starts[x + 1]; ++i) sum += fanout[indices[i] / indexUnit - origin];
     }
-  };
-  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
-    for (int32_t k = 0; k < count; ++k) countPosition(tap + k, y, x + k);
-  });
+    chunk.forEachStep(l, [&](uint32_t t) { operations[t] += sum; });
+  }
 }
 
 }  // namespace noisefloor

@@ -20,7 +20,7 @@ void accumulateDenseGrouped(const Chunk& chunk, const Synapse& synapse, const La
 void accumulateDenseIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
                              uint32_t block, int32_t* acc);
 
-/// Adds what one output position costs: operations [steps], or [1] for the analog input; see src/snn/run.ts.
-void countOperations(const Chunk& chunk, const Synapse& synapse, const Position& at, uint64_t* operations);
+/// Adds what the spikes of one row of the source cost: operations [steps], or [1] for the analog input; see src/snn/run.ts.
+void countOperations(const Chunk& chunk, const Synapse& synapse, size_t row, uint64_t* operations);
 
 }  // namespace noisefloor

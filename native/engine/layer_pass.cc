@@ -111,16 +111,19 @@ void LayerPass::run(size_t item, Scratch& scratch) {
       finishPosition(i, at, block, scratch.acc.data() + (fused ? 0 : (i - range.begin) * accStride_), scratch);
     }
   }
-  if (output_.statistics && group == 0) {
-    for (size_t i = range.begin; i < range.end; ++i) {
-      uint64_t* operations = scratch.operations.data();
-      for (const Synapse& s : layer_.synapses) {
-        countOperations(chunk_, s, Position(i, layer_.shape), operations);
-        operations += chunk_.steps;
-      }
-    }
-  }
+  if (output_.statistics && group == 0) countRows(range, scratch);
   if (layer_.spiking && groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
+}
+
+/// Counts the operations of the tile's share of the rows of each source.
+void LayerPass::countRows(const Tile& range, Scratch& scratch) const {
+  uint64_t* operations = scratch.operations.data();
+  for (const Synapse& s : layer_.synapses) {
+    const size_t rows = chunk_.images * static_cast<size_t>(s.geometry.source.height);
+    const size_t end = range.endRow * rows / rows_;
+    for (size_t row = range.firstRow * rows / rows_; row < end; ++row) countOperations(chunk_, s, row, operations);
+    operations += chunk_.steps;
+  }
 }
 
 /// Fetches the first weights that a worker needs, in order: gathering would fetch them row by row, as spikes come.

@@ -78,6 +78,7 @@ class LayerPass {
   static StoreSize storeSize(const Layer& layer, uint32_t steps, size_t images);
 
   Tile tile(size_t index) const;
+  void countRows(const Tile& range, Scratch& scratch) const;
   void fetchWeights(uint32_t block, Scratch& scratch) const;
   size_t mostSegments() const;
   size_t mergedSize(size_t& starts) const;

@@ -100,18 +100,19 @@ void packGroupRows(const WeightView& weights, int32_t inChannels, const Layer& l
   }
 }
 
-void countNonZero(const WeightView& weights, int32_t inChannels, const Layer& layer, Synapse& synapse) {
-  const size_t channels = static_cast<size_t>(inChannels);
+/// Non-zero weights of each input, [tap][channel].
+std::vector<uint32_t> countNonZero(const WeightView& weights, size_t channels, const Layer& layer, const Synapse& synapse) {
   const size_t outPerGroup = static_cast<size_t>(layer.shape.channels / synapse.groups);
-  synapse.nonZero.assign(weights.taps() * channels, 0);
+  std::vector<uint32_t> counts(weights.taps() * channels, 0);
   for (size_t out = 0; out < static_cast<size_t>(layer.shape.channels); ++out) {
     const size_t firstIn = out / outPerGroup * weights.inPerGroup();
     for (size_t in = 0; in < weights.inPerGroup(); ++in) {
       for (size_t tap = 0; tap < weights.taps(); ++tap) {
-        if (weights.at(out, in, tap) != 0) ++synapse.nonZero[tap * channels + firstIn + in];
+        if (weights.at(out, in, tap) != 0) ++counts[tap * channels + firstIn + in];
       }
     }
   }
+  return counts;
 }
 
 }  // namespace
@@ -119,7 +120,7 @@ void countNonZero(const WeightView& weights, int32_t inChannels, const Layer& la
 void packWeights(const SynapseDescription& description, const Layer& layer, Synapse& synapse) {
   const int32_t inChannels = synapse.geometry.source.channels;
   if (!description.convolution) {
-    synapse.nonZero.assign(static_cast<size_t>(inChannels), 1);
+    synapse.fanout = Fanout(synapse.geometry, layer.shape, std::vector<uint32_t>(static_cast<size_t>(inChannels), 1));
     return;
   }
   const WeightView weights(description, inChannels);
@@ -131,7 +132,8 @@ void packWeights(const SynapseDescription& description, const Layer& layer, Syna
   } else {
     packGroupRows(weights, inChannels, layer, synapse);
   }
-  countNonZero(weights, inChannels, layer, synapse);
+  synapse.fanout = Fanout(synapse.geometry, layer.shape,
+                          countNonZero(weights, static_cast<size_t>(inChannels), layer, synapse));
 }
 
 }  // namespace noisefloor

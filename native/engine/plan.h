@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "description.h"
+#include "fanout.h"
 #include "geometry.h"
 
 namespace noisefloor {
@@ -41,8 +42,7 @@ struct Synapse {
   // grouped, denseGrouped: [tap][channel][outChannels / groups].
   std::vector<int16_t> groupRows;
 
-  /// Non-zero weights of each input, [tap][channel]; 1 for an identity.
-  std::vector<uint32_t> nonZero;
+  Fanout fanout;
 
   std::vector<int32_t> multiplier;  ///< [paddedChannels]
   int32_t half = 0;

@@ -11,6 +11,7 @@ import { Command, Option } from 'commander';
 const rows = {
   qcfs: '--noise none',
   'qcfs, L = 2': '--noise none --levels 2',
+  'qcfs, L = 8': '--noise none --levels 8',
   nq: '--noise nq',
   'nq, sigma fixed at 0.15 theta': '--noise nq --noise-sigma 0.15',
   'nq, half strength': '--noise nq --noise-strength 0.5',
@@ -46,6 +47,8 @@ const options = new Command('methods')
   .addOption(new Option('--learning-rate <x>').argParser(number).default(0.1))
   .addOption(new Option('--seed <n>').argParser(number).default(0))
   .addOption(new Option('--device <device>').choices(['cpu', 'cuda']).default('cpu'))
+  .addOption(new Option('--parallel <n>', 'rows at a time').argParser(number).default(1))
+  .addOption(new Option('--devices <ids>', 'CUDA devices that the rows take in turn, such as 0,1').argParser((text) => text.split(',')))
   .addOption(new Option('--only <text>', 'rows whose name contains this'))
   .parse()
   .opts();
@@ -53,15 +56,24 @@ const options = new Command('methods')
 const cli = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist', 'cli', 'main.js');
 await mkdir(options.out, { recursive: true });
 const wanted = (name) => options.only === undefined || name.includes(options.only);
-const results = [];
-for (const [name, method] of Object.entries(rows)) {
-  if (wanted(name)) results.push(await row(name, ['train', '--network', options.network, ...common(options.epochs, options.learningRate), ...method.split(' ')]));
-}
-for (const [name, stage] of Object.entries(stages)) {
-  if (wanted(name)) results.push(await row(name, ['finetune', folder('qcfs'), ...common(options.finetuneEpochs, 0.002), '--clip-norm', '5', ...stage.split(' ')]));
-}
+const results = [
+  ...(await every(rows, (method) => ['train', '--network', options.network, ...common(options.epochs, options.learningRate), ...method.split(' ')])),
+  ...(await every(stages, (stage) => ['finetune', folder('qcfs'), ...common(options.finetuneEpochs, 0.002), '--clip-norm', '5', ...stage.split(' ')])),
+];
 const head = ['method', 'dense', ...timeSteps.map((t) => `T=${t}`), 'T*d at T=4'];
 console.log([head, head.map(() => '---'), ...results].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+
+/** Some rows at a time; the results in order. */
+async function every(table, command) {
+  const results = [];
+  const left = Object.entries(table).filter(([name]) => wanted(name)).entries();
+  const worker = async (_, place) => {
+    const device = options.devices ? ['--devices', options.devices[place % options.devices.length]] : [];
+    for (const [index, [name, method]] of left) results[index] = await row(name, [...command(method), ...device]);
+  };
+  await Promise.all(Array.from({ length: options.parallel }, worker));
+  return results;
+}
 
 function folder(name) {
   return join(options.out, name.toLowerCase().replace(/[^a-z0-9.]+/g, '-'));

@@ -106,6 +106,11 @@ export class OnnxBuilder {
     return this.nodes(op, inputs, 1, attributes, hint)[0]!;
   }
 
+  /** `value` as float32, which all values are here. */
+  widen(value: string): string {
+    return value;
+  }
+
   /** Adds a node with `count` outputs. */
   nodes(op: string, inputs: readonly string[], count: number, attributes: Record<string, AttributeValue> = {}, hint = op): string[] {
     const key = random.has(op) || 'body' in attributes ? undefined : JSON.stringify([op, inputs, attributes, count]);

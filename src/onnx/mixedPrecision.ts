@@ -43,7 +43,7 @@ export class MixedPrecisionBuilder extends OnnxBuilder {
   }
 
   /** `value` as float32. */
-  widen(value: string): string {
+  override widen(value: string): string {
     return this.#halves.has(value) ? super.nodes('Cast', [value], 1, { to: float }, 'float')[0]! : value;
   }
 

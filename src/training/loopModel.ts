@@ -1,9 +1,10 @@
 import type { Normalization } from '../data/dataset.js';
-import type { Graph } from '../graph/graph.js';
-import { parameterSpecs, type ParameterSpec } from '../graph/parameters.js';
+import type { Graph, Shape } from '../graph/graph.js';
+import { parameterSpecs } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import type { Precision } from '../onnx/device.js';
 import { MixedPrecisionBuilder } from '../onnx/mixedPrecision.js';
+import { emitJoin, emitSplit, joinSmall, type JoinedParameter } from './joined.js';
 import { emitAffine } from './layers/affine.js';
 import { sigmaInput } from './layers/activation.js';
 import { mixedLabels } from './loss.js';
@@ -25,15 +26,23 @@ const mixedLossScale = 4096;
 /** Over time they are about thirty times as large: without batch statistics nothing takes the scale of the weights out. */
 const temporalLossScale = 256;
 
+/** What goes from one step to the next: a parameter, a buffer or a state of training, of one or several joined ones. */
 interface LoopState {
   readonly name: string;
-  readonly spec: ParameterSpec;
+  readonly joined: JoinedParameter;
+  /** What comes in and goes out. */
+  readonly members: readonly { readonly name: string; readonly shape: Shape }[];
 }
 
-/** Everything that goes from one step to the next: parameters, buffers and the states of training. */
-function loopStates(graph: Graph, options: LoopOptions): LoopState[] {
-  const specs = parameterSpecs(graph);
-  return [...specs.map((spec) => ({ name: spec.name, spec })), ...trainingStates(specs, options).map(({ name, of }) => ({ name, spec: of }))];
+function loopStates(parameters: readonly JoinedParameter[], options: LoopOptions): LoopState[] {
+  const states = trainingStates(parameters.map(({ spec }) => spec), options);
+  return parameters.flatMap((joined) => {
+    const suffixes = ['', ...states.filter(({ of }) => of === joined.spec).map(({ name }) => name.slice(joined.spec.name.length))];
+    return suffixes.map((suffix): LoopState => {
+      const members = joined.members.map(({ name, shape }) => ({ name: `${name}${suffix}`, shape }));
+      return { name: `${joined.spec.name}${suffix}`, joined, members };
+    });
+  });
 }
 
 /**
@@ -58,25 +67,42 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
   if (options.ema > 0) onnx.input('average_decays', 'float32', ['K']);
   if (measuresSigma(options)) for (const node of noisyActivations(graph, options.noise)) onnx.input(sigmaInput(node), 'float32', []);
   if (warmsUp(options)) onnx.input('noise_share', 'float32', []);
-  const states = loopStates(graph, options);
-  for (const { name, spec } of states) onnx.input(`${name}.now`, 'float32', spec.shape);
+  const parameters = joinSmall(parameterSpecs(graph));
+  const states = loopStates(parameters, options);
+  for (const { members } of states) for (const { name, shape } of members) onnx.input(`${name}.now`, 'float32', shape);
+  const initial = states.map(({ joined, members }) => emitJoin(onnx, joined, (spec) => `${members[joined.members.indexOf(spec)]!.name}.now`));
 
-  const body = loopBody(graph, normalization, options, states);
+  const body = loopBody(graph, normalization, options, parameters, states);
   const steps = onnx.node('Gather', [onnx.node('Shape', ['labels_of_steps']), onnx.ints([0], true)]);
   const perStep = ['losses', 'corrects', ...(options.clipNorm > 0 ? ['gradient_norms'] : [])];
   const outputs = [...states.map(({ name }) => `${name}.final`), ...perStep.map((name) => `${name}_of_steps`)];
-  onnx.nodeNamed('Loop', [steps, '', ...states.map(({ name }) => `${name}.now`)], outputs, { body: { graph: body } });
-  for (const { name, spec } of states) onnx.output(`${name}.final`, `${name}.next`, 'float32', spec.shape);
+  onnx.nodeNamed('Loop', [steps, '', ...initial], outputs, { body: { graph: body } });
+  for (const state of states) outputState(onnx, state);
   for (const name of perStep) onnx.output(`${name}_of_steps`, name, 'float32', ['K']);
   return onnx.build();
 }
 
-function loopBody(graph: Graph, normalization: Normalization, options: LoopOptions, states: readonly LoopState[]): OnnxBuilder {
+function outputState(onnx: OnnxBuilder, { name, joined, members }: LoopState): void {
+  const parts = members.length === 1 ? [`${name}.final`] : members.map((member) => `${member.name}.last`);
+  if (members.length > 1) emitSplit(onnx, joined, `${name}.final`, parts);
+  for (const [i, member] of members.entries()) onnx.output(parts[i]!, `${member.name}.next`, 'float32', member.shape);
+}
+
+function loopBody(
+  graph: Graph,
+  normalization: Normalization,
+  options: LoopOptions,
+  parameters: readonly JoinedParameter[],
+  states: readonly LoopState[],
+): OnnxBuilder {
   const mixed = options.precision === 'mixed';
   const body = mixed ? new MixedPrecisionBuilder('step', 'step/') : new OnnxBuilder('step', 'step/');
   const index = body.input('step/index', 'int64', []);
   body.input('step/go_on', 'bool', []);
-  for (const { name, spec } of states) body.input(name, 'float32', spec.shape);
+  for (const { name, joined } of states) body.input(name, 'float32', joined.spec.shape);
+  for (const joined of parameters) {
+    if (joined.members.length > 1) emitSplit(body, joined, joined.spec.name, joined.members.map(({ name }) => name));
+  }
   const pick = (from: string, to?: string): string => {
     const value = body.node('Gather', [from, index]);
     if (to !== undefined) body.nodeNamed('Identity', [value], [to]);
@@ -94,15 +120,21 @@ function loopBody(graph: Graph, normalization: Normalization, options: LoopOptio
 
   const step = emitTrainingStep(body, graph, options, target, generator(body, options));
   const clock = { learningRate: pick('learning_rates'), step: () => pick('step_numbers'), averageDecay: () => pick('average_decays') };
-  const next = new Map(parameterSpecs(graph).filter(({ role }) => role === 'buffer').map(({ name }) => [name, step.bufferOf(name)]));
-  const optimized = emitOptimizer(body, parameterSpecs(graph), options.optimizer, clock, step, { ...options, skipOverflow: mixed });
+  const byName = new Map(parameters.map((joined) => [joined.spec.name, joined]));
+  const source = {
+    gradientOf: (name: string): string => step.gradientOf(byName.get(name)!),
+    bufferOf: (name: string): string => step.bufferOf(byName.get(name)!),
+  };
+  const specs = parameters.map(({ spec }) => spec);
+  const next = new Map(specs.filter(({ role }) => role === 'buffer').map(({ name }) => [name, source.bufferOf(name)]));
+  const optimized = emitOptimizer(body, specs, options.optimizer, clock, source, { ...options, skipOverflow: mixed });
   for (const updated of optimized.updates) {
     next.set(updated.spec.name, updated.parameter);
     for (const { name, value } of updated.states) next.set(name, value);
   }
   for (const { name, value } of optimized.averages) next.set(name, value);
   body.output(body.node('Identity', ['step/go_on']), 'step/go_on.next', 'bool', []);
-  for (const { name, spec } of states) body.output(next.get(name)!, `${name}.after`, 'float32', spec.shape);
+  for (const { name, joined } of states) body.output(next.get(name)!, `${name}.after`, 'float32', joined.spec.shape);
   body.output(step.loss, 'step/loss', 'float32', []);
   body.output(step.correct, 'step/correct', 'float32', []);
   if (optimized.gradientNorm !== undefined) body.output(optimized.gradientNorm, 'step/gradient_norm', 'float32', []);

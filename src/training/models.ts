@@ -6,7 +6,8 @@ import { emitGraph, emitInference } from '../onnx/layers.js';
 import { emitForward, type ForwardPass } from './gradients.js';
 import { sigmaInput } from './layers/activation.js';
 import type { Device } from '../onnx/device.js';
-import type { NoiseKind } from './layers/rule.js';
+import { emitJoin, type JoinedParameter } from './joined.js';
+import type { Measured, NoiseKind } from './layers/rule.js';
 import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss, type LossOptions } from './loss.js';
 import { checkMethodFits, measuresSigma, resolveMethod, type MethodOptions } from './method.js';
 import type { TemporalConfig } from './temporal/options.js';
@@ -44,9 +45,9 @@ export type NoiseSource = (like: string) => string;
 export interface TrainingStep {
   readonly loss: string;
   readonly correct: string;
-  readonly gradientOf: (parameter: string) => string;
+  readonly gradientOf: (parameter: JoinedParameter) => string;
   /** The next value of a buffer; the buffer itself where no rule updates it. */
-  readonly bufferOf: (buffer: string) => string;
+  readonly bufferOf: (buffer: JoinedParameter) => string;
 }
 
 /** Emits forward, loss and backward for values named as the graph's input, `labels` and every parameter. */
@@ -61,8 +62,8 @@ export function emitTrainingStep(
   const { device, lossScale = 1 } = target;
   const shapes = inferShapes(graph);
   const batchSize = emitBatchSize(onnx, 'labels');
-  const buffers = new Map<string, string>();
-  const updateBuffer = (name: string, value: string): void => void buffers.set(name, value);
+  const buffers = new Map<string, Measured>();
+  const updateBuffer = (name: string, measured: Measured): void => void buffers.set(name, measured);
   const method = resolveMethod(options);
   checkMethodFits(method, graph);
   const forward = emitForward({ onnx, shapes, batchSize, method, lossScale, device, drawNoise, updateBuffer }, graph);
@@ -76,7 +77,7 @@ export function differentiateStep(
   loss: Loss,
   lossScale: number,
   { backward }: Pick<ForwardPass, 'backward'>,
-  buffers: ReadonlyMap<string, string>,
+  buffers: ReadonlyMap<string, Measured>,
 ): TrainingStep {
   const scaled = (value: string, factor: number): string =>
     lossScale === 1 ? value : onnx.node('Mul', [onnx.node('Cast', [value], { to: 1 }), onnx.floats(factor)]);
@@ -84,9 +85,21 @@ export function differentiateStep(
   return {
     loss: loss.value,
     correct: loss.correct,
-    gradientOf: (name) => scaled(gradients.get(name)!, 1 / lossScale),
-    bufferOf: (name) => buffers.get(name) ?? name,
+    gradientOf: (parameter) => scaled(emitJoin(onnx, parameter, ({ name }) => gradients.get(name)!), 1 / lossScale),
+    bufferOf: (buffer) => nextBuffer(onnx, buffer, buffers),
   };
+}
+
+function nextBuffer(onnx: OnnxBuilder, buffer: JoinedParameter, measured: ReadonlyMap<string, Measured>): string {
+  const found = buffer.members.map(({ name }) => measured.get(name));
+  if (found.every((one) => one === undefined)) return buffer.spec.name;
+  const share = found[0]?.share;
+  if (share === undefined || found.some((one) => one?.share !== share)) {
+    return emitJoin(onnx, buffer, (spec) => nextBuffer(onnx, { spec, members: [spec] }, measured));
+  }
+  const kept = onnx.node('Mul', [buffer.spec.name, onnx.floats(1 - share)]);
+  const value = emitJoin(onnx, buffer, ({ name }) => measured.get(name)!.value);
+  return onnx.node('Add', [kept, onnx.node('Mul', [value, onnx.floats(share)])]);
 }
 
 /**
@@ -107,9 +120,11 @@ export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint
   const step = emitTrainingStep(onnx, graph, options, { device: 'cpu' }, noisy.length > 0 ? noiseReader(onnx, noisy.length) : unreachable);
   onnx.output(step.loss, 'loss', 'float32', []);
   onnx.output(step.correct, 'correct', 'float32', []);
-  for (const { name, shape, role } of parameterSpecs(graph)) {
-    if (role === 'buffer') onnx.output(step.bufferOf(name), `${name}.next`, 'float32', shape);
-    else onnx.output(step.gradientOf(name), `${name}.grad`, 'float32', shape);
+  for (const spec of parameterSpecs(graph)) {
+    const { name, shape, role } = spec;
+    const alone = { spec, members: [spec] };
+    if (role === 'buffer') onnx.output(step.bufferOf(alone), `${name}.next`, 'float32', shape);
+    else onnx.output(step.gradientOf(alone), `${name}.grad`, 'float32', shape);
   }
   return onnx.build();
 }

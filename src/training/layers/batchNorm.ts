@@ -2,7 +2,7 @@ import { elementCount } from '../../tensor.js';
 import type { BatchNormNode } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { alignChannels, dotPerChannel, emitAffine, sumPerChannel } from './affine.js';
-import type { LayerRule } from './rule.js';
+import type { LayerRule, TrainingContext } from './rule.js';
 
 /** Centred values are kept this much smaller, so that the sum of their squares over a map stays within float16. */
 const shrink = 16;
@@ -29,7 +29,7 @@ export const batchNormRule: LayerRule<BatchNormNode> = (context, node, [input]) 
   const scale = onnx.node('Mul', [weight, inverse]);
   const enlarge = (vector: string): string => onnx.node('Mul', [vector, onnx.floats(shrink)]);
   const affine = { base: centred, scale: enlarge(scale), shift: bias };
-  updateStatistics(onnx, node, mean, variance, count, (name, next) => context.updateBuffer(name, next));
+  updateStatistics(onnx, node, mean, variance, count, (name, measured) => context.updateBuffer(name, measured));
 
   return {
     affine,
@@ -56,13 +56,9 @@ function updateStatistics(
   mean: string,
   variance: string,
   count: string,
-  update: (name: string, next: string) => void,
+  update: TrainingContext['updateBuffer'],
 ): void {
-  const blend = (name: string, value: string): void => {
-    const kept = onnx.node('Mul', [name, onnx.floats(1 - node.momentum)]);
-    update(name, onnx.node('Add', [kept, onnx.node('Mul', [value, onnx.floats(node.momentum)])]));
-  };
   const freedom = onnx.node('Max', [onnx.node('Sub', [count, onnx.floats(1)]), onnx.floats(1)]);
-  blend(`${node.name}.running_mean`, mean);
-  blend(`${node.name}.running_var`, onnx.node('Mul', [variance, onnx.node('Div', [count, freedom])]));
+  update(`${node.name}.running_mean`, { value: mean, share: node.momentum });
+  update(`${node.name}.running_var`, { value: onnx.node('Mul', [variance, onnx.node('Div', [count, freedom])]), share: node.momentum });
 }

@@ -3,6 +3,12 @@ import type { OnnxBuilder } from '../../onnx/builder.js';
 import type { Device } from '../../onnx/device.js';
 import type { Method } from '../method.js';
 
+/** After a step a buffer holds `share` of the value [C], and of itself the rest. */
+export interface Measured {
+  readonly value: string;
+  readonly share: number;
+}
+
 /** What the rules of one training graph share. */
 export interface TrainingContext {
   readonly onnx: OnnxBuilder;
@@ -17,8 +23,8 @@ export interface TrainingContext {
   readonly device: Device;
   /** A fresh draw of the noise, of the shape of the value `like`; its law and scale follow from the method (`drawLaw`). */
   readonly drawNoise: (like: string) => string;
-  /** Declares that `value` is the new content of the buffer `name` after this step. */
-  updateBuffer(name: string, value: string): void;
+  /** Declares what this step measured of what the buffer `name` averages. */
+  updateBuffer(name: string, measured: Measured): void;
 }
 
 export const noiseKinds = ['none', 'nq', 'adaptor', 'single-step'] as const;

@@ -1,6 +1,6 @@
 // One training step of noisefloor in ONNX Runtime against PyTorch's eager step of the same quantised network, on the
-// CPU, the two taking turns; with --memory their peak memory instead: see README.md.
-import { execFile } from 'node:child_process';
+// CPU, the two taking turns; with --memory their peak memory instead, with --device cuda the same on a GPU: see README.md.
+import { execFile, execFileSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -16,12 +16,14 @@ const options = new Command('training')
   .addOption(new Option('--steps <n>', 'timed steps a round').argParser(number).default(5))
   .addOption(new Option('--rounds <n>', 'rounds').argParser(number).default(3))
   .addOption(new Option('--memory', 'peak resident memory of ResNet-18 at batch 128, instead of times').default(false))
+  .addOption(new Option('--device <device>', 'where both compute').choices(['cpu', 'cuda']).default('cpu'))
   .parse()
   .opts();
 
 const run = promisify(execFile);
 const machine = `${os.cpus()[0].model}, ${options.threads} threads, Node ${process.version}; qcfs, L = 4`;
-if (options.memory) await compareMemory();
+if (options.device === 'cuda') await compareOnGpu();
+else if (options.memory) await compareMemory();
 else await compareTimes();
 
 async function compareTimes() {
@@ -44,6 +46,39 @@ async function compareTimes() {
   console.log(table.toString());
 }
 
+/** ResNet-18, batch 512. PyTorch eager in TF32, of the same quantised network and of the plain one, with ReLU. */
+async function compareOnGpu() {
+  const network = 'resnet18';
+  const batchSize = 512;
+  const onGpu = { steps: 192, device: 'cuda' };
+  const peer = (activation, format) => async () => [(await pytorch(network, batchSize, ['--activation', activation, '--device', 'cuda', '--memory-format', format, '--steps', 50])).medianMs];
+  const mine = (noise, precision) => async () => (await ours(network, batchSize, noise, { ...onGpu, precision })).milliseconds;
+  const contestants = {
+    'noisefloor, nq, mixed precision': mine('nq', 'mixed'),
+    'noisefloor, noise off, mixed precision': mine('none', 'mixed'),
+    'noisefloor, nq, float32': mine('nq', 'float32'),
+    'PyTorch TF32, quantised': peer('qcfs', 'contiguous'),
+    'PyTorch TF32, quantised, channels last': peer('qcfs', 'channels-last'),
+    'PyTorch TF32, plain ReLU': peer('relu', 'contiguous'),
+    'PyTorch TF32, plain ReLU, channels last': peer('relu', 'channels-last'),
+  };
+  const times = Object.fromEntries(Object.keys(contestants).map((name) => [name, []]));
+  for (let round = 0; round < options.rounds; round++) {
+    for (const [name, time] of Object.entries(contestants)) {
+      console.error(`${name}, round ${round + 1} of ${options.rounds}`);
+      times[name].push(...(await time()));
+    }
+  }
+  const table = new Table({ head: [`${network}, batch ${batchSize}`, 'ms a step', 'images/s'], style: { head: [], border: [] } });
+  for (const [name, all] of Object.entries(times)) table.push([name, median(all).toFixed(1), Math.round((1000 * batchSize) / median(all))]);
+  console.log(`${machine}; ${gpuName()}`);
+  console.log(table.toString());
+}
+
+function gpuName() {
+  return execFileSync('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader', '--id=0'], { encoding: 'utf8' }).trim();
+}
+
 /** Of whole processes: runtime, network and images included. */
 async function compareMemory() {
   const [network, batchSize] = ['resnet18', 128];
@@ -54,14 +89,14 @@ async function compareMemory() {
   console.log(table.toString());
 }
 
-async function ours(network, batchSize, noise) {
-  const job = JSON.stringify({ network, batchSize, noise, threads: options.threads, steps: options.steps });
+async function ours(network, batchSize, noise, more = {}) {
+  const job = JSON.stringify({ network, batchSize, noise, threads: options.threads, steps: options.steps, ...more });
   const { stdout } = await run(process.execPath, [join(here, 'contestants', 'training.mjs'), job]);
   return JSON.parse(stdout);
 }
 
-async function pytorch(network, batchSize) {
-  const args = ['--network', network, '--batch-size', batchSize, '--threads', options.threads, '--steps', options.steps].map(String);
+async function pytorch(network, batchSize, more = []) {
+  const args = ['--network', network, '--batch-size', batchSize, '--threads', options.threads, '--steps', options.steps, ...more].map(String);
   const { stdout } = await run(options.python, [join(here, 'peers', 'torch_training_step.py'), ...args]);
   return JSON.parse(stdout);
 }

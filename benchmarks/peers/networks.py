@@ -50,7 +50,7 @@ class Lsq(nn.Module):
         return StraightThroughFloor.apply(torch.clamp(z / s, 0, self.levels) + 0.5) * s
 
 
-ACTIVATIONS = {"qcfs": Qcfs, "lsq": Lsq}
+ACTIVATIONS = {"qcfs": Qcfs, "lsq": Lsq, "relu": nn.ReLU}
 
 
 class ConvBn(nn.Module):

@@ -53,6 +53,8 @@ export interface NativeSession {
   ready(): Promise<void>;
   /** @param id any number that no pending run has; `cancel` takes it. */
   run(id: number, images: Float32Array, options: NativeRunOptions): Promise<NativeResult>;
+  /** On the calling thread, once a run in progress is done. */
+  runSync(images: Float32Array, options: NativeRunOptions): NativeResult;
   cancel(id: number): void;
   dispose(): Promise<void>;
   readonly isa: string;

@@ -152,6 +152,24 @@ describe('SpikingSession', () => {
     await session.dispose();
   });
 
+  it('runs on the calling thread too, with the same result, between runs in progress, and with the same errors', async () => {
+    const model = makeModel();
+    const session = await SpikingSession.create(model, { threads: 2 });
+    const images = imagesOf(model, 3);
+    const options = { timeSteps: 4, statistics: true, counts: true };
+    const queued = [session.run(images, options), session.run(images, options)];
+    const here = session.runSync(images, options);
+    expect(here).toEqual(simulate(model, images, 3, options));
+    for (const result of await Promise.all(queued)) expect(result).toEqual(here);
+    images[7] = NaN;
+    expect(() => session.runSync(images, options)).toThrow(expect.objectContaining({ code: 'INVALID_DATA' }));
+    expect(() => session.runSync(images.subarray(1), options)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+    expect(() => session.runSync(images, { timeSteps: 0 })).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+    const disposed = session.dispose();
+    expect(() => session.runSync(images, options)).toThrow(expect.objectContaining({ code: 'DISPOSED' }));
+    await disposed;
+  });
+
   it('rejects what is not done when it is disposed, and everything after', async () => {
     const { session, result } = await slowRun(64);
     const images = imagesOf(session.model, 1);

@@ -7,9 +7,9 @@
 
 namespace noisefloor::bind {
 
-void Job::execute(std::unique_ptr<Engine>& engine) {
+void guarded(const std::function<void()>& work, const std::function<void(ErrorCode, const std::string&)>& fail) {
   try {
-    work(engine);
+    work();
   } catch (const EngineError& error) {
     fail(error.code(), error.what());
   } catch (const std::bad_alloc&) {
@@ -17,6 +17,10 @@ void Job::execute(std::unique_ptr<Engine>& engine) {
   } catch (const std::exception& error) {
     fail(ErrorCode::engine, error.what());
   }
+}
+
+void Job::execute(std::unique_ptr<Engine>& engine) {
+  guarded([&] { work(engine); }, [this](ErrorCode code, const std::string& message) { fail(code, message); });
 }
 
 void Job::fail(ErrorCode code, const std::string& message) {
@@ -37,17 +41,19 @@ void BuildJob::work(std::unique_ptr<Engine>& engine) {
   engine = std::make_unique<Engine>(model_, isa_, threads_);
 }
 
-void RunJob::work(std::unique_ptr<Engine>& engine) {
-  if (!engine) throw EngineError(ErrorCode::engine, "The session has no model.");
+void Run::execute(Engine* engine, const float* images, size_t length, const std::atomic<bool>& cancelled) {
+  if (engine == nullptr) throw EngineError(ErrorCode::engine, "The session has no model.");
   const size_t size = static_cast<size_t>(engine->plan().input.size());
-  if (images_.size() % size != 0) {
+  if (length % size != 0) {
     throw EngineError(ErrorCode::invalidArgument, "Expected a multiple of " + std::to_string(size) +
-                                                      " pixels for images but received " + std::to_string(images_.size()));
+                                                      " pixels for images but received " + std::to_string(length));
   }
-  result_ = engine->run(images_.data(), images_.size() / size, options_, cancelled);
+  result = engine->run(images, length / size, options, cancelled);
 }
 
-Napi::Value RunJob::value(Napi::Env env) { return toJavaScript(env, result_, options_); }
+void RunJob::work(std::unique_ptr<Engine>& engine) { run_.execute(engine.get(), images_.data(), images_.size(), cancelled); }
+
+Napi::Value RunJob::value(Napi::Env env) { return toJavaScript(env, run_.result, run_.options); }
 
 void JobThread::push(Job* job) {
   {
@@ -63,6 +69,12 @@ bool JobThread::remove(Job* job) {
   if (found == queue_.end()) return false;
   queue_.erase(found);
   return true;
+}
+
+void JobThread::runHere(Run& run, const float* images, size_t length) {
+  const std::atomic<bool> never{false};
+  std::lock_guard<std::mutex> lock(engineUse_);
+  run.execute(engine_.get(), images, length, never);
 }
 
 void JobThread::join() {
@@ -88,7 +100,10 @@ Job* JobThread::next() {
 
 void JobThread::main() {
   while (Job* job = next()) {
-    job->execute(engine_);
+    {
+      std::lock_guard<std::mutex> lock(engineUse_);
+      job->execute(engine_);
+    }
     // Once handed over, the job may be deleted at any moment.
     const bool last = job->last();
     done_(context_, job);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,9 @@
 #include "../engine/error.h"
 
 namespace noisefloor::bind {
+
+/// Does `work` and calls `fail` with what it threw.
+void guarded(const std::function<void()>& work, const std::function<void(ErrorCode, const std::string&)>& fail);
 
 /// Something the session's own thread does for a promise. Made and settled on the JavaScript thread, executed on the
 /// session's thread in between.
@@ -58,10 +62,18 @@ class BuildJob : public Job {
   unsigned threads_;
 };
 
+/// What one run asks for and gets, on whatever thread.
+struct Run {
+  RunOptions options;
+  RunResult result;
+
+  void execute(Engine* engine, const float* images, size_t length, const std::atomic<bool>& cancelled);
+};
+
 class RunJob : public Job {
  public:
   RunJob(Napi::Env env, std::vector<float> images, const RunOptions& options)
-      : Job(env), images_(std::move(images)), options_(options) {}
+      : Job(env), images_(std::move(images)), run_{options, {}} {}
 
  protected:
   void work(std::unique_ptr<Engine>& engine) override;
@@ -69,8 +81,7 @@ class RunJob : public Job {
 
  private:
   std::vector<float> images_;
-  RunOptions options_;
-  RunResult result_;
+  Run run_;
 };
 
 /// Frees the engine and ends the session's thread.
@@ -94,6 +105,8 @@ class JobThread {
   void push(Job* job);
   /// True if the job had not begun: it never will.
   bool remove(Job* job);
+  /// Runs on the calling thread, once the job in progress is done.
+  void runHere(Run& run, const float* images, size_t length);
   /// Ends the thread after the job in progress; jobs still queued are deleted. Callers cancel them first.
   void join();
 
@@ -104,6 +117,7 @@ class JobThread {
   Done done_;
   void* context_;
   std::unique_ptr<Engine> engine_;
+  std::mutex engineUse_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job*> queue_;

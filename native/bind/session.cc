@@ -3,6 +3,7 @@
 #include "arguments.h"
 #include "description.h"
 #include "exports.h"
+#include "result.h"
 
 namespace noisefloor::bind {
 
@@ -10,10 +11,28 @@ Napi::Function sessionClass(Napi::Env env) {
   return Session::DefineClass(env, "Session",
                               {Session::InstanceMethod<&Session::ready>("ready"),
                                Session::InstanceMethod<&Session::run>("run"),
+                               Session::InstanceMethod<&Session::runSync>("runSync"),
                                Session::InstanceMethod<&Session::cancel>("cancel"),
                                Session::InstanceMethod<&Session::dispose>("dispose"),
                                Session::InstanceAccessor<&Session::isa>("isa")});
 }
+
+namespace {
+
+Napi::Float32Array imagesArgument(const Napi::Value& value) {
+  return typedArrayArgument(value, napi_float32_array, "Float32Array", "images").As<Napi::Float32Array>();
+}
+
+RunOptions optionsArgument(const Napi::Value& value) {
+  const Napi::Object given = objectArgument(value, "options");
+  RunOptions options;
+  options.timeSteps = int32Argument(given.Get("timeSteps"), "timeSteps");
+  options.statistics = booleanArgument(given.Get("statistics"), "statistics");
+  options.counts = booleanArgument(given.Get("counts"), "counts");
+  return options;
+}
+
+}  // namespace
 
 void settleJob(Napi::Env env, Napi::Function, Session* session, Job* job) {
   const std::unique_ptr<Job> owned(job);
@@ -83,20 +102,30 @@ Napi::Value Session::isa(const Napi::CallbackInfo& info) { return Napi::String::
 
 Napi::Value Session::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (disposed_) throw coded(env, "DISPOSED", "The session is disposed.");
+  throwIfDisposed(env);
   const uint32_t id = static_cast<uint32_t>(int32Argument(info[0], "id"));
-  const auto images = typedArrayArgument(info[1], napi_float32_array, "Float32Array", "images").As<Napi::Float32Array>();
-  const Napi::Object given = objectArgument(info[2], "options");
-  RunOptions options;
-  options.timeSteps = int32Argument(given.Get("timeSteps"), "timeSteps");
-  options.statistics = booleanArgument(given.Get("statistics"), "statistics");
-  options.counts = booleanArgument(given.Get("counts"), "counts");
+  const Napi::Float32Array images = imagesArgument(info[1]);
+  const RunOptions options = optionsArgument(info[2]);
   if (runs_.count(id) != 0) throw coded(env, "INVALID_ARGUMENT", "Expected a new number for id");
   // Copied: the caller may write to the array as soon as this returns.
   std::vector<float> copy(images.Data(), images.Data() + images.ElementLength());
   auto job = std::make_unique<RunJob>(env, std::move(copy), options);
   runs_[id] = job.get();
   return start(std::move(job));
+}
+
+Napi::Value Session::runSync(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  throwIfDisposed(env);
+  const Napi::Float32Array images = imagesArgument(info[0]);
+  Run run{optionsArgument(info[1]), {}};
+  guarded([&] { thread_->runHere(run, images.Data(), images.ElementLength()); },
+          [&](ErrorCode code, const std::string& message) { throw coded(env, errorCodeName(code), message); });
+  return toJavaScript(env, run.result, run.options);
+}
+
+void Session::throwIfDisposed(Napi::Env env) const {
+  if (disposed_) throw coded(env, "DISPOSED", "The session is disposed.");
 }
 
 Napi::Value Session::cancel(const Napi::CallbackInfo& info) {

@@ -14,6 +14,7 @@ void settleJob(Napi::Env env, Napi::Function, class Session* session, Job* job);
 ///   constructor(model: NativeModel, options: { threads: number; isa?: Isa })
 ///   ready(): Promise<void>
 ///   run(id: number, images: Float32Array, options: NativeRunOptions): Promise<NativeResult>
+///   runSync(images: Float32Array, options: NativeRunOptions): NativeResult
 ///   cancel(id: number): void
 ///   dispose(): Promise<void>
 ///   readonly isa: string
@@ -33,6 +34,7 @@ class Session : public Napi::ObjectWrap<Session> {
 
   Napi::Value ready(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value runSync(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   Napi::Value isa(const Napi::CallbackInfo& info);
@@ -43,6 +45,7 @@ class Session : public Napi::ObjectWrap<Session> {
   using Done = Napi::TypedThreadSafeFunction<Session, Job, settleJob>;
 
   Napi::Promise start(std::unique_ptr<Job> job);
+  void throwIfDisposed(Napi::Env env) const;
   void shutDown();
   static void onEnvironmentEnd(void* session) { static_cast<Session*>(session)->shutDown(); }
 

@@ -2,11 +2,16 @@ import type { Normalization } from '../../data/dataset.js';
 import type { Graph } from '../../graph/graph.js';
 import type { RuntimeOptions } from '../../onnx/device.js';
 import { parameterSpecs } from '../../graph/parameters.js';
-import { elementCount, type Parameters } from '../../tensor.js';
+import { elementCount } from '../../tensor.js';
+import type { TrainingModels } from '../artifacts.js';
+import type { Evaluation } from '../evaluation.js';
 import { trainingStates } from '../optimizers.js';
 import type { TrainConfig } from '../options.js';
 import { deriveSeed, seedUse } from '../seeds.js';
-import { TrainingStepper, type Batch, type BatchResult, type PixelBatch, type SpikingResult, type Stepper, type StepSettings, type TrainingModels } from '../stepper.js';
+import { evaluationNames } from '../sessions.js';
+import type { TrainingState } from '../state.js';
+import type { BatchResult, PixelBatch, StepSettings } from '../step.js';
+import { TrainingStepper, type Stepper } from '../stepper.js';
 import type { Parallel, TrainingRuntime } from './runtime.js';
 import { allocateShared, sharedViews, type SharedEntry } from './sharedTensors.js';
 import { partOf, shares, type Share } from './shares.js';
@@ -54,16 +59,23 @@ export class ParallelStepper implements Stepper {
     const specs = parameterSpecs(graph);
     const parameters = specs.map(({ name, shape }): SharedEntry => [name, elementCount(shape)]);
     const states = trainingStates(specs, config).map(({ name, of }): SharedEntry => [name, elementCount(of.shape)]);
-    const outputs = specs.map(({ name, role, shape }): SharedEntry => [`${name}.${role === 'buffer' ? 'next' : 'grad'}`, elementCount(shape)]);
+    const outputs = specs.map(({ name, role, shape }): SharedEntry => {
+      return [`${name}.${role === 'buffer' ? 'next' : 'grad'}`, elementCount(shape)];
+    });
     const held = allocateShared(ownSteps ? [...parameters, ...states] : parameters);
     const needed = { training: models.training, optimizer: models.optimizer, loop: models.loop, eval: models.eval };
 
-    const lead = await TrainingStepper.create(graph, config, normalization, models, runtime, ownSteps ? ['eval', 'spikingEval', 'gap'] : ['optimizer', 'eval', 'spikingEval', 'gap']);
+    const names = ownSteps ? evaluationNames : (['optimizer', ...evaluationNames] as const);
+    const lead = await TrainingStepper.create(graph, config, normalization, models, runtime, names);
     const started = await Promise.allSettled(
       parts.map((part, rank) =>
         ReplicaThread.start({
           graph,
-          config: { ...config, batchSize: Math.ceil(config.batchSize / parts.length), seed: deriveSeed(config.seed, seedUse.replica, rank) },
+          config: {
+            ...config,
+            batchSize: Math.ceil(config.batchSize / parts.length),
+            seed: deriveSeed(config.seed, seedUse.replica, rank),
+          },
           normalization,
           models: needed,
           runtime: part,
@@ -89,26 +101,18 @@ export class ParallelStepper implements Stepper {
     return this.averageEvery;
   }
 
-  load(parameters: Parameters, state?: Parameters): void {
-    this.lead.load(parameters, state);
+  get state(): TrainingState {
+    return this.lead.state;
   }
 
-  parameters(): Parameters {
-    return this.lead.parameters();
-  }
-
-  averagedParameters(): Parameters {
-    return this.lead.averagedParameters();
-  }
-
-  optimizerState(): Parameters {
-    return this.lead.optimizerState();
+  get evaluation(): Evaluation {
+    return this.lead.evaluation;
   }
 
   async steps(batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<BatchResult[]> {
     if (this.averageEvery > 1) {
       const { results, found } = await this.#divide(batches, settings);
-      this.lead.take(found);
+      this.lead.state.take(found);
       return results;
     }
     const all: BatchResult[] = [];
@@ -122,23 +126,11 @@ export class ParallelStepper implements Stepper {
 
   /** Lets each replica work on its share of batches of one size; what they found is averaged. */
   async #divide(batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<{ results: BatchResult[]; found: Map<string, Float32Array> }> {
-    for (const [name, view] of this.#held) view.set(this.lead.held(name));
+    for (const [name, view] of this.#held) view.set(this.lead.state.held(name));
     const parts = shares(batches[0]!.labels.length, this.replicas.length);
     const answers = await Promise.all(parts.map((part, i) => this.replicas[i]!.run({ batches: batches.map((batch) => partOf(batch, part)), settings })));
     const results = settings.map((_, k) => joinResults(answers.map((answer) => answer[k]!), parts));
     return { results, found: average(this.replicas.slice(0, parts.length).map(({ found }) => found), parts) };
-  }
-
-  evaluate(batch: Batch): Promise<BatchResult> {
-    return this.lead.evaluate(batch);
-  }
-
-  evaluateSpiking(batch: Batch): Promise<SpikingResult> {
-    return this.lead.evaluateSpiking(batch);
-  }
-
-  measureGap(images: Float32Array): ReturnType<TrainingStepper['measureGap']> {
-    return this.lead.measureGap(images);
   }
 
   async release(): Promise<void> {

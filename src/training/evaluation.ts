@@ -40,7 +40,10 @@ export class Evaluation {
     const session = this.sessions.gap!;
     const results = await session.run({ ...this.feeds.images(images), ...this.state.inputs(session) });
     const read = (name: string): number => readScalar(results[name]!);
-    const entries = this.feeds.noisy.map(({ name }) => [name, { mean: read(`${name}.gap_mean`), variance: read(`${name}.gap_variance`) }]);
+    const entries = this.feeds.noisy.map(({ name }) => [
+      name,
+      { mean: read(`${name}.gap_mean`), variance: read(`${name}.gap_variance`) },
+    ]);
     return Object.fromEntries(entries) as Gap;
   }
 }

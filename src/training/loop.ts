@@ -9,7 +9,7 @@ import { activationThresholds } from '../graph/parameters.js';
 import type { TrainingModels } from './artifacts.js';
 import { batchPlans } from './batches.js';
 import { checkpointPath, epochStart, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
-import { diverged } from './diverged.js';
+import { diverged, refuseInfinite } from './diverged.js';
 import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
@@ -97,7 +97,10 @@ export class TrainingLoop {
       if (result.stopped) {
         await this.#save(result.position);
         const { epoch, step } = result.position;
-        throw new NoisefloorError('ABORTED', `Stopped in epoch ${epoch + 1}, step ${step}; the checkpoint is saved: go on with resume.`);
+        throw new NoisefloorError(
+          'ABORTED',
+          `Stopped in epoch ${epoch + 1}, step ${step}; the checkpoint is saved: go on with resume.`,
+        );
       }
       const speed = { seconds: (performance.now() - began) / 1000, stallSeconds: result.stallSeconds };
       position = await this.#finishEpoch(result.position, speed, position.imageCount);
@@ -111,14 +114,15 @@ export class TrainingLoop {
     let stallSeconds = 0;
     for (const group of equalGroups(ranges, this.stepper.stepsPerCall)) {
       const first = position.step;
-      const steps = group.map((_, k) => first + k);
       const asked = performance.now();
       const batches = await this.loader.take(group.length);
       stallSeconds += (performance.now() - asked) / 1000;
-      const results = await this.stepper.steps(batches, steps.map((step) => this.#settings(position, step)));
+      const settings = group.map((_, k) => this.#settings(position, first + k));
+      const results = await this.stepper.steps(batches, settings);
       for (const [k, result] of results.entries()) {
         position = advance(position, result, batches[k]!.labels.length);
-        this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss: result.loss });
+        const { epoch, step } = position;
+        this.hooks.onProgress({ kind: 'step', epoch: epoch + 1, step, steps: this.#steps, loss: result.loss });
       }
       this.loader.recycle(batches);
       if (this.hooks.shouldStop()) return { position, stopped: true, stallSeconds };
@@ -129,17 +133,22 @@ export class TrainingLoop {
   #settings({ epoch, sigma }: TrainPosition, step: number): StepSettings {
     const globalStep = epoch * this.#steps + step;
     const learningRate = learningRateAt(this.start.config, globalStep, this.#steps);
-    return { epoch, step, globalStep: globalStep + 1, learningRate, sigma, lastCheckpoint: lastCheckpoint(this.directory, epoch) };
+    const checkpoint = lastCheckpoint(this.directory, epoch);
+    return { epoch, step, globalStep: globalStep + 1, learningRate, sigma, lastCheckpoint: checkpoint };
   }
 
   async #finishEpoch(done: TrainPosition, speed: EpochSpeed, resumedImages: number): Promise<TrainPosition> {
     const { config } = this.start;
     const validation = await this.#validation.dense();
     const checkpoint = lastCheckpoint(this.directory, done.epoch);
-    if (!Number.isFinite(validation.loss)) throw diverged(`The validation loss became ${validation.loss} after epoch ${done.epoch + 1}`, checkpoint);
+    if (!Number.isFinite(validation.loss)) {
+      throw diverged(`The validation loss became ${validation.loss} after epoch ${done.epoch + 1}`, checkpoint);
+    }
     const spiking = await this.#validation.spiking();
     const { evaluation } = this.stepper;
-    const measured = measuresSigma(config) ? await measureSigma(evaluation, config, this.data, this.parts, done.epoch) : undefined;
+    const measured = measuresSigma(config)
+      ? await measureSigma(evaluation, config, this.data, this.parts, done.epoch)
+      : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     refuseInfinite(network, done.epoch, checkpoint);
@@ -209,13 +218,4 @@ function advance(position: TrainPosition, { loss, correct, gradientNorm = 0 }: B
 
 function lastCheckpoint(directory: string, epoch: number): string {
   return epoch === 0 ? 'none yet' : `${checkpointPath(directory)}, epoch ${epoch}`;
-}
-
-/** A running variance may overflow where the loss does not. */
-function refuseInfinite({ parameters }: TrainedNetwork, epoch: number, checkpoint: string): void {
-  for (const [name, { data }] of parameters) {
-    const value = data.find((one) => !Number.isFinite(one));
-    if (value === undefined) continue;
-    throw diverged(`"${name}" holds ${value} after epoch ${epoch + 1}`, checkpoint);
-  }
 }

@@ -26,7 +26,11 @@ export function sessionNames({ device }: RuntimeOptions): readonly SessionName[]
 }
 
 /** Opens the named models, as far as the run has them. */
-export async function openSessions(models: TrainingModels, runtime: RuntimeOptions, names: readonly SessionName[]): Promise<Sessions> {
+export async function openSessions(
+  models: TrainingModels,
+  runtime: RuntimeOptions,
+  names: readonly SessionName[],
+): Promise<Sessions> {
   const sessions: Partial<Record<SessionName, InferenceSession>> = {};
   for (const name of names) {
     const model = models[name];

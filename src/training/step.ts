@@ -34,7 +34,11 @@ export interface StepSettings {
 }
 
 /** Results of steps, one a setting; `TRAINING_DIVERGED` where a loss is not finite. */
-export function stepResults(losses: ArrayLike<number>, corrects: ArrayLike<number>, settings: readonly StepSettings[]): BatchResult[] {
+export function stepResults(
+  losses: ArrayLike<number>,
+  corrects: ArrayLike<number>,
+  settings: readonly StepSettings[],
+): BatchResult[] {
   return settings.map(({ epoch, step, learningRate, lastCheckpoint }, k) => {
     const [loss, correct] = [losses[k]!, corrects[k]!];
     if (Number.isFinite(loss)) return { loss, correct };

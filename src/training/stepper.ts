@@ -68,10 +68,16 @@ export class TrainingStepper {
   }
 
   /** The first half of a step: loss, gradients `P.grad` and new buffers `B.next`. `TRAINING_DIVERGED` as in `steps`. */
-  async differentiate({ pixels, labels, mixed }: PixelBatch, settings: StepSettings): Promise<{ result: BatchResult; outputs: Tensors }> {
+  async differentiate(
+    { pixels, labels, mixed }: PixelBatch,
+    settings: StepSettings,
+  ): Promise<{ result: BatchResult; outputs: Tensors }> {
     const session = this.sessions.training!;
     const images = normalizeImages(pixels, this.normalization, this.graph.input.shape);
-    const outputs = await session.run({ ...this.feeds.training({ images, labels }, mixed, settings), ...this.state.inputs(session) });
+    const outputs = await session.run({
+      ...this.feeds.training({ images, labels }, mixed, settings),
+      ...this.state.inputs(session),
+    });
     const [result] = stepResults([readScalar(outputs.loss!)], [readScalar(outputs.correct!)], [settings]);
     return { result: result!, outputs };
   }
@@ -89,14 +95,22 @@ export class TrainingStepper {
   async #update(found: Tensors, settings: StepSettings): Promise<number | undefined> {
     const optimizer = this.sessions.optimizer!;
     const gradients = optimizer.inputNames.filter((name) => Object.hasOwn(found, name)).map((name) => [name, found[name]!]);
-    const feeds = { ...this.state.inputs(optimizer), ...this.feeds.optimizer(optimizer, settings), ...(Object.fromEntries(gradients) as Tensors) };
+    const feeds = {
+      ...this.state.inputs(optimizer),
+      ...this.feeds.optimizer(optimizer, settings),
+      ...(Object.fromEntries(gradients) as Tensors),
+    };
     const updated = await optimizer.run(feeds);
     this.state.takeNext(found);
     this.state.takeNext(updated);
     return updated.gradient_norm && readScalar(updated.gradient_norm);
   }
 
-  async #runLoop(session: InferenceSession, batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<BatchResult[]> {
+  async #runLoop(
+    session: InferenceSession,
+    batches: readonly PixelBatch[],
+    settings: readonly StepSettings[],
+  ): Promise<BatchResult[]> {
     const outputs = await session.run({ ...this.feeds.loop(session, batches, settings), ...this.state.loopInputs() });
     const read = (name: string): Float32Array | undefined => outputs[name]?.data as Float32Array | undefined;
     const results = stepResults(read('losses')!, read('corrects')!, settings);

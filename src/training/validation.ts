@@ -42,6 +42,8 @@ export class Validation {
   }
 
   *#batches(): Generator<Batch> {
-    for (const [begin, end] of batchRanges(this.split.count, this.config.batchSize)) yield cleanBatch(this.data, this.split, begin, end);
+    for (const [begin, end] of batchRanges(this.split.count, this.config.batchSize)) {
+      yield cleanBatch(this.data, this.split, begin, end);
+    }
   }
 }

@@ -13,6 +13,7 @@ import type { TrainingState } from '../state.js';
 import type { BatchResult, PixelBatch, StepSettings } from '../step.js';
 import { TrainingStepper, type Stepper } from '../stepper.js';
 import type { Parallel, TrainingRuntime } from './runtime.js';
+import { settle } from './settle.js';
 import { allocateShared, sharedViews, type SharedEntry } from './sharedTensors.js';
 import { partOf, shares, type Share } from './shares.js';
 import { ReplicaThread } from './thread.js';
@@ -67,7 +68,7 @@ export class ParallelStepper implements Stepper {
 
     const names = ownSteps ? evaluationNames : (['optimizer', ...evaluationNames] as const);
     const lead = await TrainingStepper.create(graph, config, normalization, models, runtime, names);
-    const started = await Promise.allSettled(
+    const { values: replicas, cause } = await settle(
       parts.map((part, rank) =>
         ReplicaThread.start({
           graph,
@@ -85,12 +86,10 @@ export class ParallelStepper implements Stepper {
         }),
       ),
     );
-    const replicas = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const stepper = new ParallelStepper(lead, replicas, sharedViews(held), averageEvery);
-    const failed = started.find((one) => one.status === 'rejected');
-    if (!failed) return stepper;
+    if (cause === undefined) return stepper;
     await stepper.release();
-    throw failed.reason;
+    throw cause;
   }
 
   get config(): TrainConfig {
@@ -125,12 +124,19 @@ export class ParallelStepper implements Stepper {
   }
 
   /** Lets each replica work on its share of batches of one size; what they found is averaged. */
-  async #divide(batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<{ results: BatchResult[]; found: Map<string, Float32Array> }> {
+  async #divide(
+    batches: readonly PixelBatch[],
+    settings: readonly StepSettings[],
+  ): Promise<{ results: BatchResult[]; found: Map<string, Float32Array> }> {
     for (const [name, view] of this.#held) view.set(this.lead.state.held(name));
     const parts = shares(batches[0]!.labels.length, this.replicas.length);
-    const answers = await Promise.all(parts.map((part, i) => this.replicas[i]!.run({ batches: batches.map((batch) => partOf(batch, part)), settings })));
+    const { values: answers, cause } = await settle(
+      parts.map((part, i) => this.replicas[i]!.run({ batches: batches.map((batch) => partOf(batch, part)), settings })),
+    );
+    if (cause !== undefined) throw cause;
     const results = settings.map((_, k) => joinResults(answers.map((answer) => answer[k]!), parts));
-    return { results, found: average(this.replicas.slice(0, parts.length).map(({ found }) => found), parts) };
+    const found = this.replicas.slice(0, parts.length).map((replica) => replica.found);
+    return { results, found: average(found, parts) };
   }
 
   async release(): Promise<void> {
@@ -140,10 +146,15 @@ export class ParallelStepper implements Stepper {
 }
 
 function joinResults(results: readonly BatchResult[], parts: readonly Share[]): BatchResult {
-  const mean = (of: (result: BatchResult) => number): number => results.reduce((sum, result, i) => sum + parts[i]!.weight * of(result), 0);
+  const mean = (of: (result: BatchResult) => number): number =>
+    results.reduce((sum, result, i) => sum + parts[i]!.weight * of(result), 0);
   const correct = results.reduce((sum, result) => sum + result.correct, 0);
   const clipped = results.every(({ gradientNorm }) => gradientNorm !== undefined);
-  return { loss: mean(({ loss }) => loss), correct, ...(clipped ? { gradientNorm: mean(({ gradientNorm }) => gradientNorm!) } : {}) };
+  return {
+    loss: mean(({ loss }) => loss),
+    correct,
+    ...(clipped ? { gradientNorm: mean(({ gradientNorm }) => gradientNorm!) } : {}),
+  };
 }
 
 function average(found: readonly ReadonlyMap<string, Float32Array>[], parts: readonly Share[]): Map<string, Float32Array> {

@@ -10,7 +10,7 @@ import { draw, drawings, type Drawing, type Drawn } from './support/modelArbitra
 
 // What holds for every model. A failure prints the smallest drawing found, with its seed and path.
 
-const isas = binding().supportedIsas() as Isa[];
+const isas = binding().supportedIsas();
 /** `PROPERTY_SEED` and `PROPERTY_RUNS` search further than the tests do each time. */
 const fixed = { seed: Number(process.env.PROPERTY_SEED ?? 1) };
 const numRuns = Number(process.env.PROPERTY_RUNS ?? 500);
@@ -25,8 +25,12 @@ async function runNative({ model, images, timeSteps }: Drawn, isa: Isa, threads:
 }
 
 it('a failure is told by a small model', () => {
-  const pools = ({ layers }: Drawing): boolean => layers.some(({ synapses }) => synapses.some(({ pool }) => (pool?.kernel[0] ?? 1) > 2));
-  const { counterexample } = fc.check(fc.property(drawings, (drawing) => !pools(drawing)), { ...fixed, numRuns });
+  const pools = ({ layers }: Drawing): boolean =>
+    layers.some(({ synapses }) => synapses.some(({ pool }) => (pool?.kernel[0] ?? 1) > 2));
+  const { counterexample } = fc.check(
+    fc.property(drawings, (drawing) => !pools(drawing)),
+    { ...fixed, numRuns },
+  );
   const none = { padding: [0, 0, 0, 0], groups: 'one', identity: false, wide: false, back: 0 };
   expect(counterexample![0]).toEqual({
     input: [1, 1, 1],

@@ -69,7 +69,10 @@ const steps = fc.oneof(
 export const drawings: fc.Arbitrary<Drawing> = fc.record({
   input: fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
   scaleBits: fc.integer({ min: 2, max: 10 }),
-  layers: fc.array(fc.record({ channels, synapses: fc.array(synapse, { minLength: 1, maxLength: 3 }) }), { minLength: 1, maxLength: 4 }),
+  layers: fc.array(fc.record({ channels, synapses: fc.array(synapse, { minLength: 1, maxLength: 3 }) }), {
+    minLength: 1,
+    maxLength: 4,
+  }),
   classes: fc.integer({ min: 1, max: 40 }),
   seed: fc.nat(2 ** 31 - 1),
   timeSteps: steps,
@@ -163,7 +166,13 @@ class LayerMaker {
     return { ...base, kind: 'identity', shift: analog ? this.random.integer(4) : 0, multiplier };
   }
 
-  #convolution(base: Base, { groups: wanted, wide }: SynapseDrawing, kernel: Pair, padding: Padding, outChannels: number): Synapse {
+  #convolution(
+    base: Base,
+    { groups: wanted, wide }: SynapseDrawing,
+    kernel: Pair,
+    padding: Padding,
+    outChannels: number,
+  ): Synapse {
     const analog = base.source === inputName;
     const inChannels = this.#shape(base.source)[0]!;
     const groups = { one: 1, two: 2, all: inChannels }[wanted];

@@ -188,7 +188,7 @@ describe('a hostile model file', () => {
 
   it('with another length of the header', async () => {
     const lengths = fc.oneof(fc.bigInt({ min: 0n, max: BigInt(good.length) }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }));
-    const met = await outcomes(lengths, (length) => {
+    const met = await outcomes(lengths.filter((length) => length !== BigInt(headerBytes)), (length) => {
       const bytes = Buffer.from(good);
       bytes.writeBigUInt64LE(length);
       return bytes;

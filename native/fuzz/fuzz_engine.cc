@@ -100,7 +100,8 @@ RunResult run(const ModelDescription& model, Isa isa, unsigned threads, const st
 }
 
 /// The simulator where it is quick and its 64-bit sums are those of the engine; else the scalar kernels.
-RunResult expected(const ModelDescription& model, const std::vector<float>& images, size_t count, int32_t timeSteps, int64_t cost) {
+RunResult expected(const ModelDescription& model, const std::vector<float>& images, size_t count, int32_t timeSteps,
+                   int64_t cost) {
   if (cost > mostSimulated || !fitsInt32(model, timeSteps)) return run(model, Isa::scalar, 1, images, count, timeSteps);
   return test::simulate(model, images, count, timeSteps);
 }

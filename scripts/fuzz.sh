@@ -23,6 +23,6 @@ cmake -S . -B build-fuzz -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Rel
   -DNOISEFLOOR_SANITIZE=address,undefined >/dev/null
 cmake --build build-fuzz --parallel 2 --target fuzz_engine
 mkdir -p build-fuzz/corpus
-build-fuzz/fuzz_engine -max_total_time="$seconds" -max_len=512 -len_control=0 -timeout=20 -rss_limit_mb=2048 \
+build-fuzz/fuzz_engine -max_total_time="$seconds" -max_len=512 -len_control=0 -timeout=60 -rss_limit_mb=2048 \
   -print_final_stats=1 -artifact_prefix=build-fuzz/ build-fuzz/corpus
 echo "fuzzed for $seconds seconds: nothing found"

@@ -36,7 +36,7 @@ export class NoisefloorError extends Error {
 export function invalidArgument(name: string, expected: string, actual: unknown): NoisefloorError {
   return new NoisefloorError(
     'INVALID_ARGUMENT',
-    `Expected ${expected} for ${name} but received ${describe(actual)} of type ${typeof actual}`,
+    `Expected ${expected} for ${name} but received ${describeValue(actual)} of type ${typeof actual}`,
   );
 }
 
@@ -45,11 +45,21 @@ export function refused(why: string): NoisefloorError {
   return new NoisefloorError('INVALID_ARGUMENT', why);
 }
 
-function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(', ')}]`;
+/** A value for a message, whatever it is: a short text, of lists the first elements, two levels deep. */
+export function describeValue(value: unknown, levels = 2): string {
+  if (typeof value === 'string') return shortened(JSON.stringify(value), 100);
+  if (Array.isArray(value)) {
+    if (levels === 0) return '[...]';
+    const first = value.slice(0, 8).map((element) => describeValue(element, levels - 1));
+    return `[${[...first, ...(value.length > 8 ? ['...'] : [])].join(', ')}]`;
+  }
   if (value !== null && typeof value === 'object') return value.constructor?.name ?? 'object';
   return String(value);
+}
+
+/** The beginning of a text that may be too long for a message. */
+export function shortened(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length)}...` : text;
 }
 
 /** `Unknown network "x". Should be one of: a, b.` */

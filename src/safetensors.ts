@@ -1,5 +1,5 @@
 import { endianness } from 'node:os';
-import { NoisefloorError, invalidArgument } from './errors.js';
+import { NoisefloorError, describeValue, invalidArgument, shortened } from './errors.js';
 import { elementCount } from './tensor.js';
 
 export type SafeTensorData =
@@ -127,7 +127,7 @@ interface TensorInfo {
 }
 
 function invalid(path: string, problem: string, cause?: unknown): NoisefloorError {
-  const message = `${path} is not a valid safetensors file: ${problem}. Download or write the file again.`;
+  const message = `${path} is not a valid safetensors file: ${shortened(problem, 500)}. Download or write the file again.`;
   return new NoisefloorError('INVALID_FILE', message, { cause });
 }
 
@@ -204,11 +204,11 @@ function readInfo(name: string, value: unknown, path: string): TensorInfo {
   const { dtype, shape, data_offsets: offsets } = value;
   const type = typeof dtype === 'string' ? dataTypes.get(dtype) : undefined;
   if (type === undefined) {
-    throw invalid(path, `${tensor} has dtype ${JSON.stringify(dtype)}, not one of ${[...dataTypes.keys()].join(', ')}`);
+    throw invalid(path, `${tensor} has dtype ${describeValue(dtype)}, not one of ${[...dataTypes.keys()].join(', ')}`);
   }
-  if (!isShape(shape)) throw invalid(path, `${tensor} has shape ${JSON.stringify(shape)}, not a list of dimensions`);
+  if (!isShape(shape)) throw invalid(path, `${tensor} has shape ${describeValue(shape)}, not a list of dimensions`);
   if (!isShape(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
-    throw invalid(path, `${tensor} has data_offsets ${JSON.stringify(offsets)}, not [begin, end]`);
+    throw invalid(path, `${tensor} has data_offsets ${describeValue(offsets)}, not [begin, end]`);
   }
   const [begin, end] = offsets as [number, number];
   const bytes = elementCount(shape) * type.size;

@@ -116,6 +116,14 @@ describe('noisefloor as a process', () => {
     const again = await start(argv);
     expect(again.code).toBe(2);
     expect(again.stderr).toMatch(/exists already: go on with resume \(--resume\), or give another folder/);
+    const finished = await start([...argv.filter((arg) => arg !== '--json'), '--resume']);
+    expect(finished).toEqual({
+      code: 0,
+      stderr: '',
+      stdout:
+        `The run in ${out} is finished: its 2 epochs are done. To go on, give more --epochs.\n` +
+        `Convert it: noisefloor convert ${out} --out mnist-small.safetensors\n`,
+    });
   });
 
   it('fine-tunes a trained network over time', async () => {

@@ -14,7 +14,7 @@ const graph = buildNetwork(network, { inputShape: shape, classes: 10, activation
 const config = resolveConfig({ network, noise, batchSize, device, precision, data: '', out: '' });
 const stepper = await TrainingStepper.create(graph, config, normalization, buildTrainingModels(graph, config, normalization), { threads, device });
 const random = new Random(1);
-stepper.load(initialParameters(graph, random));
+stepper.state.load(initialParameters(graph, random));
 const pixels = Uint8Array.from({ length: batchSize * 3072 }, () => random.integer(256));
 const labels = BigInt64Array.from({ length: batchSize }, () => BigInt(random.integer(10)));
 const sigma = Object.fromEntries(graph.nodes.filter(({ op }) => op === 'activation').map(({ name }) => [name, 0.1]));

@@ -1,6 +1,7 @@
 #include "fanout.h"
 
 #include <algorithm>
+#include <map>
 
 namespace noisefloor {
 namespace {
@@ -36,10 +37,11 @@ std::vector<Taps> tapsOf(const Axis& a) {
 /// Numbers the distinct sets; `classOf` gets the number of each coordinate's.
 std::vector<Taps> distinct(const std::vector<Taps>& taps, std::vector<size_t>& classOf) {
   std::vector<Taps> classes;
+  std::map<Taps, size_t> numbers;
   for (const Taps& t : taps) {
-    const auto found = std::find(classes.begin(), classes.end(), t);
-    classOf.push_back(static_cast<size_t>(found - classes.begin()));
-    if (found == classes.end()) classes.push_back(t);
+    const auto [entry, added] = numbers.emplace(t, classes.size());
+    classOf.push_back(entry->second);
+    if (added) classes.push_back(t);
   }
   return classes;
 }

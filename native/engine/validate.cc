@@ -17,6 +17,8 @@ constexpr int32_t maxExtent = 1 << 15;
 constexpr int64_t maxInputs = (int64_t{1} << 24) - 1;
 /// Weights on the analog input are stored once per element of the pool window.
 constexpr int64_t maxMatrix = int64_t{1} << 30;
+/// A kernel of 512 at each of 32,768 places.
+constexpr int64_t maxWindows = int64_t{1} << 24;
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw EngineError(ErrorCode::invalidArgument, "The spiking model is invalid: " + where + ": " + what);
@@ -85,6 +87,11 @@ void checkConvolution(const SynapseDescription& s, int32_t inChannels, int32_t p
           "expected " + text(inputs * out.channels) + " weights, received " + text(weightCount(s.weight)));
 }
 
+/// Of one direction: how often the windows of all outputs together see the source. Bounds what the plan is made from.
+void checkWindows(int32_t target, int32_t kernel, int32_t poolKernel, const std::string& where) {
+  require(int64_t{target} * kernel * poolKernel <= maxWindows, where, "its windows overlap more than " + text(maxWindows) + " times");
+}
+
 void checkIdentity(const SynapseDescription& s, int32_t inChannels, int32_t pooledHeight, int32_t pooledWidth,
                    const Shape& out, const std::string& where) {
   require(inChannels == out.channels, where, "an identity keeps the channels");
@@ -108,6 +115,8 @@ void checkSynapse(const ModelDescription& model, size_t layerIndex, const Synaps
   } else {
     checkIdentity(s, source.channels, height, width, out, where);
   }
+  checkWindows(out.height, s.convolution ? s.kernel.y : 1, s.poolKernel.y, where);
+  checkWindows(out.width, s.convolution ? s.kernel.x : 1, s.poolKernel.x, where);
   require(static_cast<int64_t>(s.multiplier.size()) == out.channels, where, "one multiplier per output channel");
   for (int32_t m : s.multiplier) require(m > 0, where, "multipliers must be positive, not " + text(m));
   require(s.shift >= 0 && s.shift <= 30, where, "the shift must be 0 to 30, not " + text(s.shift));

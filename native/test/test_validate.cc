@@ -27,6 +27,15 @@ std::string messageOf(const ModelDescription& model) {
 
 SynapseDescription& synapse(ModelDescription& m, size_t layer) { return m.layers[layer].synapses[0]; }
 
+/// Weights of a few kilobytes whose windows would fill gigabytes.
+void overlap(ModelDescription& m) {
+  ModelBuilder b(1, {1, 1, 32768});
+  SynapseDescription wide;
+  wide.kernel = {1, 16384};
+  b.readout(b.spiking({b.conv(inputSource, 1, wide)}, 1), 2);
+  m = b.model;
+}
+
 const Case cases[] = {
     {"there are none", [](auto& m) { m.layers.clear(); }},
     {"scale must be positive", [](auto& m) { m.inputScale = 0; }},
@@ -58,6 +67,7 @@ const Case cases[] = {
     {"one multiplier", [](auto& m) { synapse(m, 1).multiplier.pop_back(); }},
     {"multipliers must be positive", [](auto& m) { synapse(m, 1).multiplier[0] = 0; }},
     {"shift", [](auto& m) { synapse(m, 1).shift = 31; }},
+    {"its windows overlap more than 16777216 times", overlap},
     {"shift", [](auto& m) { synapse(m, 1).shift = -1; }},
     {"identity keeps", [](auto& m) { m.layers[2].synapses[1].source = -1; }},
     {"strided source", [](auto& m) { m.layers[2].synapses[1].stride.y = 3; }},

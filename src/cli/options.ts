@@ -68,7 +68,7 @@ export const shared = {
   json: () => new Option('--json', 'print one JSON document on stdout').default(false),
   threads: () => new Option('--threads <n>', 'threads (default: all cores)').argParser(whole(1, 1024)),
   limit: () => new Option('--limit <n>', 'only the first n images (default: all)').argParser(whole(1)),
-  seed: () => new Option('--seed <s>', 'decides everything that is drawn').argParser(whole(0)).default(0),
+  seed: (help = 'decides everything that is drawn') => new Option('--seed <s>', help).argParser(whole(0)).default(0),
   timeSteps: (preset: readonly number[]) =>
     new Option('--time-steps <list>', `numbers of time steps, 1 to ${maxTimeSteps}`)
       .argParser(timeStepList)

@@ -3,7 +3,13 @@ import { augmentationNames, type AugmentationName } from '../data/augment/pipeli
 import { datasetSpecs } from '../data/open.js';
 import { NoisefloorError } from '../errors.js';
 import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
-import { decayScopes, optimizerKinds, type DecayScope, type OptimizerKind, type OptimizerOptions } from '../training/optimizers.js';
+import {
+  decayScopes,
+  optimizerKinds,
+  type DecayScope,
+  type OptimizerKind,
+  type OptimizerOptions,
+} from '../training/optimizers.js';
 import { scheduleKinds, type ScheduleKind } from '../training/schedule.js';
 import { deviceList, nameList, numberFrom0, positiveNumber, shared, whole } from './options.js';
 
@@ -59,38 +65,77 @@ function addOptimisation(command: Command, learningRate: number): Command {
     .addOption(new Option('--learning-rate <x>', 'the highest of the schedule').argParser(positiveNumber).default(learningRate))
     .addOption(new Option('--schedule <kind>', 'of the learning rate').choices([...scheduleKinds]).default('cosine'))
     .addOption(new Option('--warmup-epochs <n>', 'linear rise of the rate first').argParser(numberFrom0).default(0))
-    .addOption(new Option('--label-smoothing <x>', 'part of each target spread over all classes').argParser(numberFrom0).default(0))
+    .addOption(
+      new Option('--label-smoothing <x>', 'part of each target spread over all classes').argParser(numberFrom0).default(0),
+    )
     .addOption(new Option('--optimizer <kind>', 'update rule').choices([...optimizerKinds]).default('sgd'))
     .addOption(new Option('--momentum <x>', 'of sgd (default: 0.9)').argParser(numberFrom0))
     .option('--nesterov', 'let sgd look ahead along its momentum', false)
     .addOption(new Option('--weight-decay <x>', '(default: 5e-4, with adamw 0.01)').argParser(numberFrom0))
-    .addOption(new Option('--decay <scope>', 'what decays: all, or no thresholds, biases and batch norm').choices([...decayScopes]).default('all'))
-    .addOption(new Option('--ema <decay>', 'keep and evaluate a moving average of the weights, such as 0.999').argParser(numberFrom0).default(0, 'none'))
+    .addOption(
+      new Option('--decay <scope>', 'what decays: all, or no thresholds, biases and batch norm')
+        .choices([...decayScopes])
+        .default('all'),
+    )
+    .addOption(
+      new Option('--ema <decay>', 'keep and evaluate a moving average of the weights, such as 0.999')
+        .argParser(numberFrom0)
+        .default(0, 'none'),
+    )
     .addOption(new Option('--clip-norm <x>', 'largest norm of all gradients together').argParser(numberFrom0).default(0, 'any'))
-    .addOption(new Option('--activity-penalty <x>', 'weight of the activity in the loss: fewer spikes').argParser(numberFrom0).default(0));
+    .addOption(
+      new Option('--activity-penalty <x>', 'weight of the activity in the loss: fewer spikes').argParser(numberFrom0).default(0),
+    );
 }
 
 function addAugmentation(command: Command): Command {
   return command
-    .addOption(new Option('--augment <list>', `random changes, of ${augmentationNames.join(', ')}`).argParser(nameList(augmentationNames)).default(['standard'], 'standard: crop and flip as published'))
+    .addOption(
+      new Option('--augment <list>', `random changes, of ${augmentationNames.join(', ')}`)
+        .argParser(nameList(augmentationNames))
+        .default(['standard'], 'standard: crop and flip as published'),
+    )
     .option('--no-augment', 'train on the images as they are')
     .addOption(new Option('--cutout <pixels>', 'side of the blanked square of Cutout').argParser(whole(0)).default(0))
     .addOption(new Option('--mixup <alpha>', 'mix images and labels by Beta(alpha, alpha)').argParser(numberFrom0).default(0));
 }
 
+const seedHelp =
+  'decides initial weights, split, order, augmentation and, on the cpu, noise; cuda draws its noise anew in each run';
+
 function addExecution(command: Command): Command {
   return command
-    .addOption(shared.seed())
-    .addOption(new Option('--validation <part>', 'held out of the training images: a fraction, or a number of images').argParser(positiveNumber).default(0.1))
+    .addOption(shared.seed(seedHelp))
+    .addOption(
+      new Option('--validation <part>', 'held out of the training images: a fraction, or a number of images')
+        .argParser(positiveNumber)
+        .default(0.1),
+    )
     .option('--resume', 'go on from the checkpoint in --out', false)
     .addOption(shared.limit())
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))
-    .addOption(new Option('--precision <precision>', 'mixed, on cuda: maps in float16; give --clip-norm too, so that an overflow costs a step and not the run').choices([...precisions]).default('float32'))
+    .addOption(
+      new Option(
+        '--precision <precision>',
+        'mixed, on cuda: maps in float16; give --clip-norm too, so that an overflow costs a step and not the run',
+      )
+        .choices([...precisions])
+        .default('float32'),
+    )
     .addOption(new Option('--devices <ids>', 'CUDA devices that share every batch, such as 0,1').argParser(deviceList))
     .addOption(new Option('--replicas <n>', 'sessions on the CPU that share every batch (default: 1)').argParser(whole(1)))
-    .addOption(new Option('--average-every <k>', 'own steps of each device before weights are averaged; 1 averages gradients').argParser(whole(1)).default(1))
+    .addOption(
+      new Option('--average-every <k>', 'own steps of each device before weights are averaged; 1 averages gradients')
+        .argParser(whole(1))
+        .default(1),
+    )
     .addOption(shared.threads())
-    .addOption(new Option('--loader-threads <n>', 'prepare batches ahead of the steps; 0: between them (default: half of the cores, up to 8)').argParser(whole(0, 1024)));
+    .addOption(
+      new Option(
+        '--loader-threads <n>',
+        'prepare batches ahead of the steps; 0: between them (default: half of the cores, up to 8)',
+      ).argParser(whole(0, 1024)),
+    );
 }
 
 /** What `train` takes, of what the commands were given. */

@@ -1,4 +1,4 @@
-import { NoisefloorError } from '../errors.js';
+import { NoisefloorError, describeValue, shortened } from '../errors.js';
 import type { Shape } from '../graph/graph.js';
 import { elementCount } from '../tensor.js';
 import { channelTimeSteps } from './bounds.js';
@@ -137,7 +137,7 @@ class ModelCheck {
   }
 
   #error(field: string, expected: string, actual: unknown): NoisefloorError {
-    const problem = `expected ${expected} for ${field} but received ${describe(actual)}`;
+    const problem = shortened(`expected ${expected} for ${field} but received ${describe(actual)}`, 500);
     if (this.path === undefined) return new NoisefloorError('INVALID_ARGUMENT', `Invalid spiking model: ${problem}.`);
     const message = `${this.path} is not a valid spiking model: ${problem}. Convert the network again.`;
     return new NoisefloorError('INVALID_FILE', message);
@@ -147,8 +147,7 @@ class ModelCheck {
 function describe(value: unknown): string {
   if (ArrayBuffer.isView(value)) return value.constructor.name;
   if (value === '') return '""';
-  const text = Array.isArray(value) ? JSON.stringify(value) : String(value);
-  return text.length > 100 ? `${text.slice(0, 100)}...` : text;
+  return Array.isArray(value) ? describeValue(value) : shortened(String(value), 100);
 }
 
 function firstNot(values: Int32Array | Float64Array, ok: (value: number) => boolean): string {

@@ -1,4 +1,4 @@
-import { NoisefloorError } from '../errors.js';
+import { NoisefloorError, shortened } from '../errors.js';
 import { readWholeFile, writeFileAtomic } from '../files.js';
 import type { Pair, Padding } from '../graph/graph.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorData } from '../safetensors.js';
@@ -7,6 +7,8 @@ import type { SnnLayer, SpikingInput, SpikingModel, Synapse } from './model.js';
 
 const format = 'noisefloor-spiking-model';
 const version = '1';
+/** Of provenance, so that it can be written and printed without running out of stack. */
+const maxLevels = 100;
 
 /**
  * The bytes of a spiking model file (docs/format.md), in chunks for `writeFileAtomic`.
@@ -101,7 +103,7 @@ class ModelReader {
       input: this.#input(this.#fields(model['input'], 'input')),
       layers: this.#list(model['layers'], 'layers').map((layer, i) => this.#layer(this.#fields(layer, `layers[${i}]`))),
       classes: this.#list(model['classes'], 'classes').map((name, i) => this.#string(name, `classes[${i}]`)),
-      provenance: this.#fields(model['provenance'], 'provenance'),
+      provenance: this.#provenance(model['provenance']),
     };
   }
 
@@ -175,6 +177,12 @@ class ModelReader {
     };
   }
 
+  #provenance(value: unknown): Fields {
+    const provenance = this.#fields(value, 'provenance');
+    if (isDeeper(provenance, maxLevels)) this.#fail(`provenance has more than ${maxLevels} levels`);
+    return provenance;
+  }
+
   /** `undefined` in `shape` stands for any size; the number of elements is for `checkModel`. */
   #tensor<T extends SafeTensorData>(
     name: string,
@@ -223,7 +231,15 @@ class ModelReader {
   }
 
   #fail(problem: string, cause?: unknown): never {
-    const message = `${this.path} is not a spiking model: ${problem}. Convert the network again.`;
+    const message = `${this.path} is not a spiking model: ${shortened(problem, 500)}. Convert the network again.`;
     throw new NoisefloorError('INVALID_FILE', message, { cause });
   }
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  let level = [value];
+  for (let i = 0; i < levels && level.length > 0; i++) {
+    level = level.flatMap((one): unknown[] => (typeof one === 'object' && one !== null ? Object.values(one) : []));
+  }
+  return level.some((one) => typeof one === 'object' && one !== null);
 }

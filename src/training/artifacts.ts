@@ -9,8 +9,19 @@ import { measuresSigma } from './method.js';
 import { evalModel, trainingModel } from './models.js';
 import { optimizerModel } from './optimizers.js';
 import type { TrainConfig } from './options.js';
-import type { TrainingModels } from './stepper.js';
 import { spikingEvalModel } from './temporal/step.js';
+
+/** The models of the training artifacts, as bytes. */
+export interface TrainingModels {
+  readonly training: Uint8Array;
+  readonly optimizer: Uint8Array;
+  readonly loop: Uint8Array;
+  readonly eval: Uint8Array;
+  /** In training over time. */
+  readonly spikingEval?: Uint8Array;
+  /** With noise `nq`, unless its strength is fixed. */
+  readonly gap?: Uint8Array;
+}
 
 /** Differentiates the graph: the ONNX models of a training run, standard operators only. */
 export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization): TrainingModels {

@@ -5,7 +5,7 @@ import type { Dataset, Split } from '../data/dataset.js';
 import { Random } from '../random.js';
 import { elementCount } from '../tensor.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import type { Batch, PixelBatch } from './stepper.js';
+import type { Batch, PixelBatch } from './step.js';
 
 /** Order of the training images in an epoch: from the seed, so that a resumed run meets the same batches. */
 export function epochOrder(count: number, seed: number, epoch: number): Uint32Array {

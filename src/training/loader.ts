@@ -4,7 +4,7 @@ import type { ImageFacts } from '../data/augment/pipeline.js';
 import type { Split } from '../data/dataset.js';
 import { invalidArgument } from '../errors.js';
 import { BatchMaker, type BatchOptions, type BatchPlan } from './batches.js';
-import type { PixelBatch } from './stepper.js';
+import type { PixelBatch } from './step.js';
 
 /** Gives the batches of its plans in their order. */
 export interface BatchLoader {

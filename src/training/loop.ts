@@ -6,17 +6,21 @@ import { firstImages, splitValidation } from '../data/split.js';
 import { NoisefloorError } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationThresholds } from '../graph/parameters.js';
-import { batchPlans, cleanBatch } from './batches.js';
+import type { TrainingModels } from './artifacts.js';
+import { batchPlans } from './batches.js';
 import { checkpointPath, epochStart, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
+import { diverged, refuseInfinite } from './diverged.js';
 import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
 import { measuresSigma } from './method.js';
-import type { EpochLog, SpikingValidation, TrainConfig, TrainProgress } from './options.js';
+import type { EpochLog, TrainConfig, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import type { BatchResult, Stepper, StepSettings, TrainingModels } from './stepper.js';
+import type { BatchResult, StepSettings } from './step.js';
+import type { Stepper } from './stepper.js';
+import { Validation } from './validation.js';
 
 export interface LoopHooks {
   /** Asked after every step; true saves a checkpoint and ends the run with `ABORTED`. */
@@ -42,6 +46,7 @@ interface EpochResult {
 /** One training run, from a starting state to its last epoch, on this thread. */
 export class TrainingLoop {
   readonly #steps: number;
+  readonly #validation: Validation;
 
   private constructor(
     readonly start: Checkpoint,
@@ -53,6 +58,7 @@ export class TrainingLoop {
     readonly loader: BatchLoader,
   ) {
     this.#steps = Math.ceil(parts.train.count / start.config.batchSize);
+    this.#validation = new Validation(stepper.evaluation, start.config, data, parts.validation);
   }
 
   static async run(
@@ -70,7 +76,7 @@ export class TrainingLoop {
     try {
       const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
       try {
-        stepper.load(start.network.parameters, start.optimizerState);
+        stepper.state.load(start.network.parameters, start.optimizerState);
         return await new TrainingLoop(start, data, directory, hooks, stepper, parts, loader).#run();
       } finally {
         await stepper.release();
@@ -83,14 +89,18 @@ export class TrainingLoop {
   async #run(): Promise<TrainedNetwork> {
     const { epochs } = this.start.config;
     let { position } = this.start;
-    const before = position.epoch === 0 && position.step === 0 ? await this.#validateSpiking() : undefined;
+    const before = position.epoch === 0 && position.step === 0 ? await this.#validation.spiking() : undefined;
     if (before) this.hooks.onProgress({ kind: 'start', spiking: before });
     while (position.epoch < epochs) {
       const began = performance.now();
       const result = await this.#trainEpoch(position);
       if (result.stopped) {
         await this.#save(result.position);
-        throw new NoisefloorError('ABORTED', `Stopped in epoch ${result.position.epoch + 1}, step ${result.position.step}; the checkpoint is saved: go on with resume.`);
+        const { epoch, step } = result.position;
+        throw new NoisefloorError(
+          'ABORTED',
+          `Stopped in epoch ${epoch + 1}, step ${step}; the checkpoint is saved: go on with resume.`,
+        );
       }
       const speed = { seconds: (performance.now() - began) / 1000, stallSeconds: result.stallSeconds };
       position = await this.#finishEpoch(result.position, speed, position.imageCount);
@@ -104,14 +114,15 @@ export class TrainingLoop {
     let stallSeconds = 0;
     for (const group of equalGroups(ranges, this.stepper.stepsPerCall)) {
       const first = position.step;
-      const steps = group.map((_, k) => first + k);
       const asked = performance.now();
       const batches = await this.loader.take(group.length);
       stallSeconds += (performance.now() - asked) / 1000;
-      const results = await this.stepper.steps(batches, steps.map((step) => this.#settings(position, step)));
+      const settings = group.map((_, k) => this.#settings(position, first + k));
+      const results = await this.stepper.steps(batches, settings);
       for (const [k, result] of results.entries()) {
         position = advance(position, result, batches[k]!.labels.length);
-        this.hooks.onProgress({ kind: 'step', epoch: position.epoch + 1, step: position.step, steps: this.#steps, loss: result.loss });
+        const { epoch, step } = position;
+        this.hooks.onProgress({ kind: 'step', epoch: epoch + 1, step, steps: this.#steps, loss: result.loss });
       }
       this.loader.recycle(batches);
       if (this.hooks.shouldStop()) return { position, stopped: true, stallSeconds };
@@ -122,18 +133,25 @@ export class TrainingLoop {
   #settings({ epoch, sigma }: TrainPosition, step: number): StepSettings {
     const globalStep = epoch * this.#steps + step;
     const learningRate = learningRateAt(this.start.config, globalStep, this.#steps);
-    return { epoch, step, globalStep: globalStep + 1, learningRate, sigma, lastCheckpoint: lastCheckpoint(this.directory, epoch) };
+    const checkpoint = lastCheckpoint(this.directory, epoch);
+    return { epoch, step, globalStep: globalStep + 1, learningRate, sigma, lastCheckpoint: checkpoint };
   }
 
   async #finishEpoch(done: TrainPosition, speed: EpochSpeed, resumedImages: number): Promise<TrainPosition> {
     const { config } = this.start;
-    const validation = await this.#validate();
-    if (!Number.isFinite(validation.loss)) throw divergedValidation(validation.loss, done.epoch, lastCheckpoint(this.directory, done.epoch));
-    const spiking = await this.#validateSpiking();
-    const measured = measuresSigma(config) ? await measureSigma(this.stepper, this.data, this.parts, done.epoch) : undefined;
+    const validation = await this.#validation.dense();
+    const checkpoint = lastCheckpoint(this.directory, done.epoch);
+    if (!Number.isFinite(validation.loss)) {
+      throw diverged(`The validation loss became ${validation.loss} after epoch ${done.epoch + 1}`, checkpoint);
+    }
+    const spiking = await this.#validation.spiking();
+    const { evaluation } = this.stepper;
+    const measured = measuresSigma(config)
+      ? await measureSigma(evaluation, config, this.data, this.parts, done.epoch)
+      : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
-    refuseInfinite(network, done.epoch, lastCheckpoint(this.directory, done.epoch));
+    refuseInfinite(network, done.epoch, checkpoint);
     const log: EpochLog = {
       epoch: next.epoch,
       loss: done.lossSum / done.imageCount,
@@ -154,40 +172,14 @@ export class TrainingLoop {
     return next;
   }
 
-  async #validate(): Promise<{ loss: number; accuracy: number }> {
-    let [loss, correct] = [0, 0];
-    const { count } = this.parts.validation;
-    for (const [begin, end] of batchRanges(count, this.start.config.batchSize)) {
-      const result = await this.stepper.evaluate(cleanBatch(this.data, this.parts.validation, begin, end));
-      loss += result.loss * (end - begin);
-      correct += result.correct;
-    }
-    return { loss: loss / count, accuracy: correct / count };
-  }
-
-  /** Of the spiking network that is trained over time; undefined in dense training. */
-  async #validateSpiking(): Promise<SpikingValidation | undefined> {
-    const { batchSize, temporal } = this.start.config;
-    if (!temporal) return undefined;
-    let [loss, correct, spikes] = [0, 0, 0];
-    const { count } = this.parts.validation;
-    for (const [begin, end] of batchRanges(count, batchSize)) {
-      const result = await this.stepper.evaluateSpiking(cleanBatch(this.data, this.parts.validation, begin, end));
-      loss += result.loss * (end - begin);
-      correct += result.correct;
-      spikes += result.spikes * (end - begin);
-    }
-    return { timeSteps: temporal.timeSteps, loss: loss / count, accuracy: correct / count, spikesPerNeuron: spikes / count };
-  }
-
   async #save(position: TrainPosition): Promise<void> {
     const { config } = this.start;
-    const network = { ...this.start.network, parameters: this.stepper.parameters() };
-    await writeCheckpoint(this.directory, { network, config, position, optimizerState: this.stepper.optimizerState() });
+    const network = { ...this.start.network, parameters: this.stepper.state.parameters() };
+    await writeCheckpoint(this.directory, { network, config, position, optimizerState: this.stepper.state.optimizerState() });
   }
 
   #network(): TrainedNetwork {
-    return { ...this.start.network, parameters: this.stepper.averagedParameters() };
+    return { ...this.start.network, parameters: this.stepper.state.averagedParameters() };
   }
 }
 
@@ -226,23 +218,4 @@ function advance(position: TrainPosition, { loss, correct, gradientNorm = 0 }: B
 
 function lastCheckpoint(directory: string, epoch: number): string {
   return epoch === 0 ? 'none yet' : `${checkpointPath(directory)}, epoch ${epoch}`;
-}
-
-/** A running variance may overflow where the loss does not. */
-function refuseInfinite({ parameters }: TrainedNetwork, epoch: number, checkpoint: string): void {
-  for (const [name, { data }] of parameters) {
-    const value = data.find((one) => !Number.isFinite(one));
-    if (value === undefined) continue;
-    throw new NoisefloorError(
-      'TRAINING_DIVERGED',
-      `"${name}" holds ${value} after epoch ${epoch + 1}. The last good checkpoint: ${checkpoint}. Train anew with a lower learning rate, or in float32.`,
-    );
-  }
-}
-
-function divergedValidation(loss: number, epoch: number, checkpoint: string): NoisefloorError {
-  return new NoisefloorError(
-    'TRAINING_DIVERGED',
-    `The validation loss became ${loss} after epoch ${epoch + 1}. The last good checkpoint: ${checkpoint}. Train anew with a lower learning rate.`,
-  );
 }

@@ -2,6 +2,7 @@ import { activationKinds, type ActivationKind, type Graph } from '../graph/graph
 import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import { surrogateKinds, type SurrogateKind } from './layers/surrogate.js';
+import { whole } from './numbers.js';
 
 export const noiseVariants = ['A', 'B', 'C'] as const;
 /**
@@ -35,6 +36,8 @@ export interface MethodOptions {
    * measured strength, the same for every activation (ablation).
    */
   readonly noiseSigma?: number;
+  /** Noise-induction time step of measured `nq`: T at which the ANN-SNN gap is measured. Default 4. */
+  readonly noiseTimeSteps?: number;
   /** Factor on the noise of any kind, measured or not. Default 1. */
   readonly noiseStrength?: number;
   /** Epochs over which the noise rises linearly to its full strength. Default 0. */
@@ -66,6 +69,7 @@ export function resolveMethod(options: MethodOptions): Method {
     noiseVariant: options.noiseVariant ?? 'A',
     noiseAmplitude: within('noiseAmplitude', options.noiseAmplitude ?? 0.5),
     noiseLaw: options.noiseLaw ?? 'gaussian',
+    noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
     noiseStrength: within('noiseStrength', options.noiseStrength ?? 1),
     noiseWarmupEpochs: within('noiseWarmupEpochs', options.noiseWarmupEpochs ?? 0),
     surrogate: options.surrogate ?? 'gaussian',
@@ -96,6 +100,7 @@ const noiseOptions = {
   noiseAmplitude: ['adaptor'],
   noiseLaw: ['single-step'],
   noiseSigma: ['nq', 'single-step'],
+  noiseTimeSteps: ['nq'],
   noiseStrength: ['nq', 'adaptor', 'single-step'],
   noiseWarmupEpochs: ['nq', 'adaptor', 'single-step'],
 } as const satisfies Partial<Record<keyof MethodOptions, readonly NoiseKind[]>>;
@@ -103,6 +108,9 @@ const noiseOptions = {
 function checkApplies(options: MethodOptions): void {
   for (const [name, kinds] of Object.entries(noiseOptions) as [keyof typeof noiseOptions, readonly NoiseKind[]][]) {
     if (options[name] !== undefined && !kinds.includes(options.noise)) throw misfit(`${name} is for noise ${kinds.join(', ')}, not "${options.noise}"`);
+  }
+  if (options.noiseSigma !== undefined && options.noiseTimeSteps !== undefined) {
+    throw misfit('noiseTimeSteps is for measured noise, which noiseSigma takes the place of');
   }
   if (options.noiseSigma !== undefined && options.noiseLaw === 'uniform') throw misfit('noiseSigma is for noiseLaw gaussian; the uniform law is U(0, theta)');
   const { activityPenalty = 0, penalty, spikeBudget } = options;

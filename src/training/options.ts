@@ -1,6 +1,6 @@
 import { checkAugmentations, type AugmentationName } from '../data/augment/pipeline.js';
 import type { Dataset } from '../data/dataset.js';
-import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
+import { invalidArgument, NoisefloorError, refused, unknownName } from '../errors.js';
 import { weightWidths, type Graph, type WeightBits } from '../graph/graph.js';
 import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
 import { inferShapes } from '../graph/shapes.js';
@@ -9,7 +9,7 @@ import { devices, precisions, type Device, type Precision } from '../onnx/device
 import { resolveActivation, type ActivationOptions } from './activation.js';
 import { checkMethodFits, checkMethodOptions, resolveMethod, type Method, type MethodOptions } from './method.js';
 import type { NoiseKind } from './layers/rule.js';
-import type { ParallelOptions } from './parallel/runtime.js';
+import { resolveRuntime, type ParallelOptions } from './parallel/runtime.js';
 import { fraction, notNegative, positive, whole } from './numbers.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
@@ -44,7 +44,7 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>,
   readonly learningRate?: number;
   /** Default `cosine`: falls to 0 over all steps. `step`: a tenth after half and after three quarters of them. */
   readonly schedule?: ScheduleKind;
-  /** Epochs over which the rate rises linearly to `learningRate` first. Default 0. */
+  /** Epochs over which the rate rises linearly to `learningRate` first, fewer than `epochs`. Default 0. */
   readonly warmupEpochs?: number;
   /** Part of each target spread evenly over all classes. Default 0. */
   readonly labelSmoothing?: number;
@@ -71,9 +71,10 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>,
   readonly mixup?: number;
   /** Side in pixels of a square blanked at a random place (Cutout, DeVries and Taylor 2017); 16 for CIFAR-10. Default 0. */
   readonly cutout?: number;
-  /** Noise-induction time step of `nq`: T at which the ANN-SNN gap is measured. Default 4. */
-  readonly noiseTimeSteps?: number;
-  /** Decides initial weights, order, augmentation and, on the CPU step by step, noise; the CUDA loop draws its own. Default 0. */
+  /**
+   * Decides initial weights, the images held out, order, augmentation, Mixup and, on the CPU step by step, noise. The loop
+   * that CUDA runs draws its noise in the graph, anew in each run: two runs of one seed differ by it. Default 0.
+   */
   readonly seed?: number;
   /** Train on the first images only, of the training split. Default all. */
   readonly limit?: number;
@@ -157,11 +158,13 @@ export interface TrainConfig extends Method {
   readonly augment: readonly AugmentationName[];
   readonly cutout: number;
   readonly mixup: number;
-  readonly noiseTimeSteps: number;
   readonly precision: Precision;
   readonly seed: number;
   readonly limit?: number;
   readonly temporal?: TemporalConfig;
+  /** With several: the devices or sessions that share every batch, and how often they are averaged. */
+  readonly replicas?: number;
+  readonly averageEvery?: number;
 }
 
 export function resolveConfig(options: TrainOptions): TrainConfig {
@@ -172,33 +175,49 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   if (options.device !== undefined && !devices.includes(options.device)) throw unknownName('device', String(options.device), devices);
   const { precision = 'float32' } = options;
   if (!precisions.includes(precision)) throw unknownName('precision', String(precision), precisions);
-  if (precision === 'mixed' && options.device !== 'cuda') throw new NoisefloorError('INVALID_ARGUMENT', 'Mixed precision needs device cuda.');
+  if (precision === 'mixed' && options.device !== 'cuda') throw refused('Mixed precision needs device cuda.');
   const validation = options.validation ?? 0.1;
   if (!(validation > 0)) throw invalidArgument('validation', 'positive number', validation);
   const overTime = options.timeSteps !== undefined;
   const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
   const temporal = resolveTemporal(options, thresholdRate > 0);
+  const epochs = whole('epochs', options.epochs ?? 10, 1);
+  const batchSize = whole('batchSize', options.batchSize ?? 128, 1);
+  const { parallel } = resolveRuntime(options, batchSize);
+  if (precision === 'mixed' && parallel?.averageEvery === 1) {
+    throw refused(
+      'Mixed precision on several devices needs averageEvery of at least 2: gradients are averaged in float32. ' +
+        'Set it, or leave out precision.',
+    );
+  }
   return {
     ...resolveMethod({ ...options, noise }),
     optimizer: thresholdRate === 1 ? optimizer : { ...optimizer, thresholdRate },
     validation,
-    epochs: whole('epochs', options.epochs ?? 10, 1),
-    batchSize: whole('batchSize', options.batchSize ?? 128, 1),
+    epochs,
+    batchSize,
     learningRate: positive('learningRate', options.learningRate ?? (overTime ? 0.001 : 0.05)),
     schedule: options.schedule ?? 'cosine',
-    warmupEpochs: notNegative('warmupEpochs', options.warmupEpochs ?? 0),
+    warmupEpochs: checkWarmup(options.warmupEpochs ?? 0, epochs),
     labelSmoothing: fraction('labelSmoothing', options.labelSmoothing ?? 0),
     ema: fraction('ema', options.ema ?? 0),
     clipNorm: notNegative('clipNorm', options.clipNorm ?? 0),
     augment: checkAugmentations(options.augment ?? ['standard']),
     cutout: whole('cutout', options.cutout ?? 0, 0),
     mixup: notNegative('mixup', options.mixup ?? 0),
-    noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
     precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
     ...(temporal === undefined ? {} : { temporal }),
+    ...(parallel === undefined ? {} : { replicas: parallel.replicas.length, averageEvery: parallel.averageEvery }),
   };
+}
+
+function checkWarmup(warmupEpochs: number, epochs: number): number {
+  if (notNegative('warmupEpochs', warmupEpochs) < epochs) return warmupEpochs;
+  throw refused(
+    `A warm-up over ${warmupEpochs} of ${epochs} epochs never reaches the learning rate: give fewer warmupEpochs, or more epochs.`,
+  );
 }
 
 function checkOptimizer(optimizer: OptimizerOptions): void {
@@ -223,6 +242,13 @@ export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
   inferShapes(graph);
   checkMethodFits({ noise, activityPenalty }, graph);
   return weightBits === undefined ? graph : withWeightBits(graph, weightBits);
+}
+
+/** Refuses a surrogate that is given but that nothing in the graph would use: only spikes, or training over time, do. */
+export function checkSurrogate({ surrogate, timeSteps }: Pick<TrainOptions, 'surrogate' | 'timeSteps'>, graph: Graph): void {
+  if (surrogate === undefined || timeSteps !== undefined) return;
+  if (graph.nodes.some((node) => node.op === 'activation' && node.activation.kind === 'spike')) return;
+  throw refused(`surrogate is for activation spike, which "${graph.name}" has none of: leave it out, or take another network.`);
 }
 
 function givenGraph(options: TrainOptions, data: Dataset): Graph {

@@ -3,8 +3,9 @@ import { batchRanges, normalizeImages } from '../data/batches.js';
 import type { Dataset, Split } from '../data/dataset.js';
 import { Random } from '../random.js';
 import { elementCount } from '../tensor.js';
+import type { Evaluation } from './evaluation.js';
+import type { TrainConfig } from './options.js';
 import { deriveSeed, seedUse } from './seeds.js';
-import type { Stepper } from './stepper.js';
 
 /**
  * Validation images that the gap is measured on at most. The variance is taken over all neurons of all of them, so a
@@ -31,14 +32,15 @@ export interface MeasuredSigma {
  * quantised network and its spiking network on validation images with the training augmentation, Mixup aside.
  */
 export async function measureSigma(
-  stepper: Stepper,
+  evaluation: Evaluation,
+  config: TrainConfig,
   data: Dataset,
   { train, validation }: { readonly train: Split; readonly validation: Split },
   epoch: number,
 ): Promise<MeasuredSigma> {
   const began = performance.now();
-  const { seed, batchSize, noiseTimeSteps } = stepper.config;
-  const augmenter = new Augmenter(data, stepper.config);
+  const { seed, batchSize, noiseTimeSteps } = config;
+  const augmenter = new Augmenter(data, config);
   const random = new Random(deriveSeed(seed, seedUse.gap, epoch));
   const variances: Record<string, number> = {};
   const means: Record<string, number> = {};
@@ -51,7 +53,7 @@ export async function measureSigma(
     const pixels = new Uint8Array(indices.length * elementCount(data.shape));
     augmenter.apply(validation, indices, random, pixels);
     const images = normalizeImages(pixels, data.normalization, data.shape);
-    for (const [name, { mean, variance }] of Object.entries(await stepper.measureGap(images))) {
+    for (const [name, { mean, variance }] of Object.entries(await evaluation.gap(images))) {
       variances[name] = (variances[name] ?? 0) + variance / ranges.length;
       means[name] = (means[name] ?? 0) + mean / ranges.length;
     }

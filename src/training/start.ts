@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { normalizeRange } from '../data/batches.js';
 import type { Dataset } from '../data/dataset.js';
 import { NoisefloorError } from '../errors.js';
@@ -38,20 +39,45 @@ export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, bas
   };
 }
 
-/** The state saved in `directory`; refused where the network or an option that decides the result differs. */
+/**
+ * The state saved in `directory`; refused where the network or an option that decides the result differs. A finished run may
+ * be given more epochs: it goes on with what the schedule of that many epochs has left.
+ */
 export async function resumedStart(directory: string, graph: Graph, config: TrainConfig, data: Dataset): Promise<Checkpoint> {
   const checkpoint = await readTrainingCheckpoint(directory);
   refuseOtherNetwork(directory, checkpoint.network.graph, graph);
   checkSameData(checkpoint.network, data);
   const { data: before } = checkpoint.network.provenance;
-  if (before !== data.spec) throw mismatch(`${directory} was trained on ${String(before)}, not ${data.spec}: resume with the same data.`);
-  for (const key of Object.keys({ ...checkpoint.config, ...config }) as (keyof TrainConfig)[]) {
-    const [saved, asked] = [checkpoint.config[key], config[key]].map((value) => JSON.stringify(value));
-    if (saved !== asked) {
-      throw new NoisefloorError('CHECKPOINT_MISMATCH', `${directory} was trained with ${key} ${saved}, not ${asked}: resume with the same options.`);
-    }
+  if (before !== data.spec) {
+    throw mismatch(`${directory} was trained on ${String(before)}, not ${data.spec}: resume with the same data.`);
   }
-  return checkpoint;
+  if (!isFinished(checkpoint) || config.epochs <= checkpoint.config.epochs) {
+    refuseOtherOptions(directory, checkpoint.config, config);
+    return checkpoint;
+  }
+  refuseOtherOptions(directory, { ...checkpoint.config, epochs: config.epochs }, config);
+  return prolonged(checkpoint, config);
+}
+
+/** Whether a run has done all of its epochs. */
+export function isFinished({ config, position }: Checkpoint): boolean {
+  return position.epoch >= config.epochs;
+}
+
+function prolonged({ network, config: { epochs }, ...state }: Checkpoint, config: TrainConfig): Checkpoint {
+  const { prolongedAfter = [], ...provenance } = network.provenance;
+  const after = [...(prolongedAfter as number[]), epochs];
+  return { ...state, config, network: { ...network, provenance: { ...provenance, training: config, prolongedAfter: after } } };
+}
+
+function refuseOtherOptions(directory: string, saved: TrainConfig, config: TrainConfig): void {
+  const asked = asPlainData(config);
+  for (const key of Object.keys({ ...saved, ...asked }) as (keyof TrainConfig)[]) {
+    if (isDeepStrictEqual(saved[key], asked[key])) continue;
+    const [there, here] = [saved[key], asked[key]].map((value) => (value === undefined ? 'none' : JSON.stringify(value)));
+    const more = key === 'epochs' ? ', and more epochs once it has done these' : '';
+    throw mismatch(`${directory} was trained with ${key} ${there}, not ${here}: resume with the same options${more}.`);
+  }
 }
 
 function refuseOtherNetwork(directory: string, saved: Graph, asked: Graph): void {
@@ -60,35 +86,49 @@ function refuseOtherNetwork(directory: string, saved: Graph, asked: Graph): void
   const differs = here.findIndex((tensor, i) => tensor !== there[i]);
   if (differs >= 0 || there.length !== here.length) {
     const at = differs >= 0 ? differs : here.length;
-    throw new NoisefloorError('CHECKPOINT_MISMATCH', `${directory} holds another network: ${there[at] ?? 'nothing'} where ${here[at] ?? 'nothing'} is expected.`);
+    const [found, expected] = [there[at] ?? 'nothing', here[at] ?? 'nothing'];
+    throw mismatch(`${directory} holds another network: ${found} where ${expected} is expected.`);
   }
-  const other = asked.nodes.findIndex((node, i) => JSON.stringify(node) !== JSON.stringify(saved.nodes[i]));
-  if (other >= 0 || JSON.stringify(saved) !== JSON.stringify(asked)) {
-    const [found, expected] = [saved, asked].map((graph) => (other >= 0 ? JSON.stringify(graph.nodes[other]) : `"${graph.name}"`));
-    throw new NoisefloorError('CHECKPOINT_MISMATCH', `${directory} holds another network: the same tensors, but ${found} where ${expected} is expected.`);
-  }
+  if (isDeepStrictEqual(saved, asPlainData(asked))) return;
+  const other = asked.nodes.findIndex((node, i) => !isDeepStrictEqual(asPlainData(node), saved.nodes[i]));
+  const [found, expected] = [saved, asked].map(({ name, nodes }) => (other >= 0 ? JSON.stringify(nodes[other]) : `"${name}"`));
+  throw mismatch(`${directory} holds another network: the same tensors, but ${found} where ${expected} is expected.`);
+}
+
+/** As it comes back from a checkpoint: without fields that are undefined. */
+function asPlainData<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T;
 }
 
 function checkFits(graph: Graph, data: Dataset): void {
   if (graph.input.shape.join() !== data.shape.join()) {
     throw new NoisefloorError(
       'INVALID_GRAPH',
-      `The network takes [${graph.input.shape.join(', ')}] but ${data.spec} has images [${data.shape.join(', ')}]: give the data set it was built for.`,
+      `The network takes [${graph.input.shape.join(', ')}] but ${data.spec} has images [${data.shape.join(', ')}]: ` +
+        'give the data set it was built for.',
     );
   }
   const [logits] = inferShapes(graph).get(graph.output)!;
   if (logits !== data.classes.length) {
-    throw new NoisefloorError('INVALID_GRAPH', `The network gives ${logits} logits but ${data.spec} has ${data.classes.length} classes: build it for as many.`);
+    throw new NoisefloorError(
+      'INVALID_GRAPH',
+      `The network gives ${logits} logits but ${data.spec} has ${data.classes.length} classes: build it for as many.`,
+    );
   }
 }
 
 /** The trained parameters mean something only for the same normalisation and the same classes. */
 function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset): void {
   if (classes.join() !== data.classes.join()) {
-    throw mismatch(`The saved network has ${describeClasses(classes)}, but ${data.spec} ${describeClasses(data.classes)}: give the data set it was trained on.`);
+    throw mismatch(
+      `The saved network has ${describeClasses(classes)}, but ${data.spec} ${describeClasses(data.classes)}: ` +
+        'give the data set it was trained on.',
+    );
   }
-  if (JSON.stringify(normalization) !== JSON.stringify(data.normalization)) {
-    throw mismatch(`The saved network was trained with another normalization than that of ${data.spec}: give the data set it was trained on.`);
+  if (!isDeepStrictEqual(normalization, data.normalization)) {
+    throw mismatch(
+      `The saved network was trained with another normalization than that of ${data.spec}: give the data set it was trained on.`,
+    );
   }
 }
 
@@ -96,8 +136,11 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
 function checkSameSplit({ provenance }: TrainedNetwork, config: TrainConfig): void {
   const before = (provenance.training ?? {}) as Partial<TrainConfig>;
   for (const key of ['seed', 'validation', 'limit'] as const) {
-    if ((before[key] ?? 'none') === (config[key] ?? 'none')) continue;
-    throw mismatch(`The network to begin with was trained with ${key} ${before[key] ?? 'none'}, not ${config[key] ?? 'none'}: other images were held out. Give the same.`);
+    const [there, here] = [before[key] ?? 'none', config[key] ?? 'none'];
+    if (there === here) continue;
+    throw mismatch(
+      `The network to begin with was trained with ${key} ${there}, not ${here}: other images were held out. Give the same.`,
+    );
   }
 }
 
@@ -113,8 +156,16 @@ function mismatch(message: string): NoisefloorError {
 function checkSpiking(graph: Graph): void {
   const activations = graph.nodes.filter((node) => node.op === 'activation');
   const other = activations.find((node) => activationParameter(node) === undefined);
-  const why = other ? `activation "${other.name}" is ${other.activation.kind}` : activations.length === 0 ? 'it has no activations' : undefined;
+  const why = other
+    ? `activation "${other.name}" is ${other.activation.kind}`
+    : activations.length === 0
+      ? 'it has no activations'
+      : undefined;
   if (why !== undefined) {
-    throw new NoisefloorError('INVALID_GRAPH', `"${graph.name}" cannot be trained over time, since ${why}: begin with a network whose activations have thresholds, such as qcfs.`);
+    throw new NoisefloorError(
+      'INVALID_GRAPH',
+      `"${graph.name}" cannot be trained over time, since ${why}: ` +
+        'begin with a network whose activations have thresholds, such as qcfs.',
+    );
   }
 }

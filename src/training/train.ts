@@ -8,14 +8,14 @@ import { invalidArgument, NoisefloorError, refused, type ErrorCode } from '../er
 import type { TrainedNetwork } from '../graph/network.js';
 import { checkpointPath, hasCheckpoint, readCheckpoint, type Checkpoint } from './checkpoint.js';
 import { resolveLoaderThreads } from './loader.js';
-import { resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
+import { checkSurrogate, resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
 import { resolveRuntime, type TrainingRuntime } from './parallel/runtime.js';
-import { freshStart, resumedStart } from './start.js';
+import { freshStart, isFinished, resumedStart } from './start.js';
 
 export interface TrainResult {
   /** Folder of the artifacts. */
   readonly directory: string;
-  /** Epochs of this run, without those before a resume. */
+  /** Epochs of this run, without those before a resume: none where the run to resume was finished. */
   readonly epochs: readonly EpochLog[];
   readonly network: TrainedNetwork;
 }
@@ -38,8 +38,8 @@ export type WorkerMessage =
 
 /**
  * Trains a quantised network with noise, for conversion, or with `timeSteps` its spiking network. Runs in a worker thread,
- * since ONNX Runtime blocks the thread it is called on. Writes the models of the training artifacts (docs/architecture.md), `checkpoint.safetensors` (after
- * every epoch, and when the signal fires) and `log.jsonl` into `options.out`.
+ * since ONNX Runtime blocks the thread it is called on. Writes the models of the training artifacts (docs/architecture.md),
+ * `checkpoint.safetensors` (after every epoch, and when the signal fires) and `log.jsonl` into `options.out`.
  *
  * Errors: `INVALID_ARGUMENT`; `MISSING_DEPENDENCY` without onnxruntime-node; `CHECKPOINT_MISMATCH` where `resume` finds
  * another network or `initialFrom` one for other data; `TRAINING_DIVERGED`; `ABORTED` once the signal fired and the
@@ -50,14 +50,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const config = resolveConfig(options);
   const loaderThreads = resolveLoaderThreads(options.loaderThreads);
   const runtime = resolveRuntime(options, config.batchSize);
-  if (config.precision === 'mixed' && runtime.parallel?.averageEvery === 1) {
-    throw refused('Mixed precision on several devices needs averageEvery of at least 2: gradients are averaged in float32. Set it, or leave out precision.');
-  }
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
   const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
   const graph = base?.graph ?? resolveGraph(options, data);
+  checkSurrogate(options, graph);
   const start = options.resume === true ? await resumedStart(options.out, graph, config, data) : freshStart(graph, config, data, base);
   if (options.resume !== true) await refuseExisting(options.out);
+  if (isFinished(start)) return { directory: options.out, epochs: [], network: await readCheckpoint(options.out) };
   await makeDirectory(options.out);
   return runInWorker({ start, data, directory: options.out, runtime, loaderThreads, stop: new SharedArrayBuffer(4) }, options);
 }

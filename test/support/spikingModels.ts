@@ -7,7 +7,7 @@ function integer(random: Random, low: number, high: number): number {
   return low + random.integer(high - low + 1);
 }
 
-function fill(random: Random, length: number, low: number, high: number): Int32Array {
+export function fill(random: Random, length: number, low: number, high: number): Int32Array {
   return Int32Array.from({ length }, () => integer(random, low, high));
 }
 
@@ -30,7 +30,7 @@ function randomSynapse(random: Random, source: string, shape: Shape, style: numb
   return { ...base, kind: 'conv2d', stride, kernel, padding, groups, weight, multiplier: fill(random, outChannels, 1, analog ? 2 : 50) };
 }
 
-function spikingLayer(random: Random, name: string, shape: Shape, synapses: Synapse[]): SpikingLayer {
+export function spikingLayer(random: Random, name: string, shape: Shape, synapses: Synapse[]): SpikingLayer {
   const channels = shape[0]!;
   const threshold = fill(random, channels, 2000, 20000);
   return {
@@ -45,7 +45,7 @@ function spikingLayer(random: Random, name: string, shape: Shape, synapses: Syna
   };
 }
 
-function readoutLayer(random: Random, source: SnnLayer, classes: number): ReadoutLayer {
+export function readoutLayer(random: Random, source: SnnLayer, classes: number): ReadoutLayer {
   const [channels, height, width] = source.shape as [number, number, number];
   const weight = Int8Array.from(fill(random, classes * channels * height * width, -127, 127));
   return {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { buildTrainingModels } from '../../src/training/artifacts.js';
 import { readCheckpoint, readTrainingCheckpoint } from '../../src/training/checkpoint.js';
 import { TrainingLoop, type LoopHooks } from '../../src/training/loop.js';
-import { resolveConfig, resolveGraph, type EpochLog, type TrainConfig, type TrainOptions } from '../../src/training/options.js';
+import { checkSurrogate, resolveConfig, resolveGraph, type EpochLog, type TrainConfig, type TrainOptions } from '../../src/training/options.js';
 import { freshStart, resumedStart } from '../../src/training/start.js';
 import type { Graph } from '../../src/graph/graph.js';
 import { withWeightBits } from '../../src/graph/weights.js';
@@ -169,6 +169,45 @@ describe('stopping and resuming', () => {
     await run(tinyNetwork(), configOf({ epochs: 1 }));
     await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1, batchSize: 8 }), data)).rejects.toThrow(/batchSize 16, not 8/);
   });
+
+  test('options are compared by value, whatever the order of their keys', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1, optimizer: { kind: 'sgd', momentum: 0.8, nesterov: true } }));
+    const again = (optimizer: TrainOptions['optimizer']) => resumedStart(out, tinyNetwork(), configOf({ epochs: 1, optimizer }), data);
+    expect((await again({ nesterov: true, weightDecay: undefined, momentum: 0.8, kind: 'sgd' })).position.epoch).toBe(1);
+    await expect(again({ kind: 'sgd', momentum: 0.7, nesterov: true })).rejects.toThrow(/optimizer .*"momentum":0\.8.*, not .*"momentum":0\.7/);
+  });
+
+  test('another number of replicas, or another averaging, is refused', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 1, replicas: 2, averageEvery: 4 }));
+    const again = (options: Partial<TrainOptions>) => resumedStart(out, tinyNetwork(), configOf({ epochs: 1, ...options }), data);
+    expect((await again({ replicas: 2, averageEvery: 4 })).config).toMatchObject({ replicas: 2, averageEvery: 4 });
+    await expect(again({ replicas: 3, averageEvery: 4 })).rejects.toThrow(/replicas 2, not 3/);
+    await expect(again({ replicas: 2, averageEvery: 2 })).rejects.toThrow(/averageEvery 4, not 2/);
+    await expect(again({})).rejects.toThrow(/replicas 2, not none/);
+    expect(configOf()).not.toHaveProperty('replicas');
+    // Which devices it was does not matter.
+    expect((await again({ device: 'cuda', devices: [2, 3], averageEvery: 4 })).position.epoch).toBe(1);
+  });
+
+  test('a finished run goes on with more epochs, as its record says; with fewer, or others beside, it does not', async () => {
+    await run(tinyNetwork(), configOf({ epochs: 2 }));
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 1 }), data)).rejects.toThrow(/epochs 2, not 1: resume with the same options, and more epochs once it has done these/);
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 4, batchSize: 8 }), data)).rejects.toThrow(/batchSize 16, not 8/);
+    await run(tinyNetwork(), configOf({ epochs: 4 }), quiet, true);
+    const log = await readLog();
+    expect(log.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4]);
+    // The cosine of 4 epochs, from its middle on.
+    expect(log.map(({ learningRate }) => learningRate)).toEqual([0.025, 0, 0.05 * 0.5 * (1 + Math.cos((3 * Math.PI) / 4)), 0]);
+    const { config, network } = await readTrainingCheckpoint(out);
+    expect(config.epochs).toBe(4);
+    expect(network.provenance).toMatchObject({ training: { epochs: 4 }, prolongedAfter: [2] });
+  });
+
+  test('a run that is not finished keeps its epochs', async () => {
+    let taken = 0;
+    await expect(run(tinyNetwork(), configOf(), { ...quiet, shouldStop: () => ++taken === 2 })).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(resumedStart(out, tinyNetwork(), configOf({ epochs: 4 }), data)).rejects.toThrow(/epochs 3, not 4/);
+  });
 });
 
 describe('recipes', () => {
@@ -259,6 +298,16 @@ describe('trouble', () => {
     expect(() => resolveGraph({ network: tinyNetwork(), data, out, levels: 8 }, data)).toThrow(/levels is for a network by name/);
   });
 
+  test('a surrogate is refused beside a graph without spikes, in dense training', () => {
+    const check = (options: Partial<TrainOptions>, graph: Graph) => () => checkSurrogate(options, graph);
+    expect(check({ surrogate: 'arctan' }, tinyNetwork())).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/surrogate is for activation spike, which "tiny" has none of/) as string }) as Error,
+    );
+    expect(check({ surrogate: 'arctan' }, spikeNetwork)).not.toThrow();
+    expect(check({ surrogate: 'arctan', timeSteps: 2 }, tinyNetwork())).not.toThrow();
+    expect(check({}, tinyNetwork())).not.toThrow();
+  });
+
   test('noise for the other quantiser is refused', () => {
     expect(() => buildTrainingModels(tinyNetwork(), configOf({ noise: 'adaptor' }), data.normalization)).toThrow(/needs lsq activations, but "first.act" is qcfs/);
     expect(() => buildTrainingModels(lsqNetwork, configOf({ noise: 'nq' }), data.normalization)).toThrow(/needs qcfs/);
@@ -289,6 +338,12 @@ describe('trouble', () => {
     [{ noise: 'single-step', noiseLaw: 'uniform', noiseSigma: 0.1 }, /NoiseSigma is for noiseLaw gaussian/],
     [{ noiseStrength: 2 }, /NoiseStrength is for noise nq, adaptor, single-step, not "none"/],
     [{ surrogate: 'step' as never }, /one of: rectangle, triangle, arctan, gaussian/],
+    [{ noiseTimeSteps: 8 }, /NoiseTimeSteps is for noise nq, not "none"/],
+    [{ noise: 'adaptor', noiseTimeSteps: 8 }, /NoiseTimeSteps is for noise nq, not "adaptor"/],
+    [{ noise: 'nq', noiseTimeSteps: 8, noiseSigma: 0.1 }, /NoiseTimeSteps is for measured noise, which noiseSigma takes the place of/],
+    [{ noise: 'nq', noiseTimeSteps: 0 }, /whole number >= 1 for noiseTimeSteps/],
+    [{ epochs: 3, warmupEpochs: 3 }, /warm-up over 3 of 3 epochs never reaches the learning rate/],
+    [{ epochs: 1, warmupEpochs: 1.5 }, /give fewer warmupEpochs, or more epochs/],
     [{ penalty: 'hoyer' }, /need an activityPenalty above 0/],
     [{ activityPenalty: 1, penalty: 'l2' as never }, /one of: l1, hoyer/],
     [{ activityPenalty: 1, penalty: 'hoyer', spikeBudget: 0.1 }, /SpikeBudget is for penalty l1/],

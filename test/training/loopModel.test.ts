@@ -7,7 +7,8 @@ import { resolveConfig, type TrainOptions } from '../../src/training/options.js'
 import type { Graph } from '../../src/graph/graph.js';
 import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
 import { trainingLoopModel } from '../../src/training/loopModel.js';
-import { TrainingStepper, type BatchResult, type PixelBatch, type StepSettings } from '../../src/training/stepper.js';
+import type { BatchResult, PixelBatch, StepSettings } from '../../src/training/step.js';
+import { TrainingStepper } from '../../src/training/stepper.js';
 import { elementCount, type Parameters } from '../../src/tensor.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
 
@@ -31,9 +32,9 @@ async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('lo
   const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options });
   const models = buildTrainingModels(graph, config, data.normalization);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
-  stepper.load(initialParameters(graph, new Random(7)));
+  stepper.state.load(initialParameters(graph, new Random(7)));
   const results = await stepper.steps(config.mixup > 0 ? mixedBatches : batches, settings);
-  const tensors: Parameters = new Map([...stepper.parameters(), ...stepper.optimizerState()]);
+  const tensors: Parameters = new Map([...stepper.state.parameters(), ...stepper.state.optimizerState()]);
   await stepper.release();
   return { results, tensors };
 }
@@ -78,7 +79,7 @@ test('a loss that is not finite stops the loop with step and learning rate, and 
   const config = resolveConfig({ network: graph, data, out: '', batchSize: batch });
   const models = buildTrainingModels(graph, config, data.normalization);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, ['loop']);
-  stepper.load(initialParameters(graph, new Random(7)));
+  stepper.state.load(initialParameters(graph, new Random(7)));
   const wild = settings.map((one) => ({ ...one, learningRate: 1e30, epoch: 4, lastCheckpoint: 'runs/x, epoch 4' }));
   await expect(stepper.steps(batches, wild)).rejects.toMatchObject({
     code: 'TRAINING_DIVERGED',
@@ -100,11 +101,11 @@ test('a step whose float16 gradients overflow changes nothing but the running st
   const weight = parameters.get('fc.weight')!.data;
   weight.forEach((_, i) => (weight[i] = (i % 2 === 0 ? 300 : -300) * [1, -1, 0][Math.floor((3 * i) / weight.length)]!));
   const stepper = await TrainingStepper.create(graph, config, data.normalization, buildTrainingModels(graph, config, data.normalization), { threads: 1 }, ['loop']);
-  stepper.load(parameters);
+  stepper.state.load(parameters);
   const results = await stepper.steps(batches, settings);
   for (const { loss, gradientNorm } of results) expect([Number.isFinite(loss), gradientNorm]).toEqual([true, 0]);
   for (const { name, role } of parameterSpecs(graph)) {
-    if (role !== 'buffer') expect(stepper.parameters().get(name)!.data, name).toEqual(parameters.get(name)!.data);
+    if (role !== 'buffer') expect(stepper.state.parameters().get(name)!.data, name).toEqual(parameters.get(name)!.data);
   }
   await stepper.release();
 });

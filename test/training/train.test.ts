@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -34,7 +34,21 @@ describe('train', () => {
   test('refuses a folder that holds a checkpoint, unless it resumes', async () => {
     await train(options());
     await expect(train(options())).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/exists already/) as string });
-    expect((await train(options({ resume: true }))).epochs).toEqual([]);
+  });
+
+  test('a finished run that is resumed is left as it is, and returns its network', async () => {
+    const ema = 0.5;
+    const { network } = await train(options({ ema }));
+    const before = await stat(join(out, 'run', 'eval_model.onnx'));
+    const { epochs, directory, network: again } = await train(options({ ema, resume: true }));
+    expect({ epochs, directory }).toEqual({ epochs: [], directory: join(out, 'run') });
+    expect(again.parameters).toEqual(network.parameters);
+    expect((await stat(join(out, 'run', 'eval_model.onnx'))).mtimeMs).toBe(before.mtimeMs);
+    expect((await train(options({ ema, resume: true, epochs: 3 }))).epochs.map(({ epoch }) => epoch)).toEqual([3]);
+  });
+
+  test('a surrogate that nothing would use is refused', async () => {
+    await expect(train(options({ surrogate: 'arctan' }))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 
   test('loader threads change nothing, neither in one go nor stopped in mid-epoch and resumed', async () => {

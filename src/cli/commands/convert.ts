@@ -32,13 +32,32 @@ export function addConvert(program: Command, io: Io): void {
     .description('Convert a trained network to a spiking model, one file of integers.')
     .argument('<dir>', 'folder of a training run')
     .requiredOption('--out <file>', 'the spiking model to write, such as model.safetensors')
-    .addOption(new Option('--weights <type>', 'width of the weights; the loss of either is reported').choices([...weightTypes]).default('int8'))
-    .addOption(new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case').argParser(whole(1, maxTimeSteps)).default(maxTimeSteps))
-    .addOption(new Option('--calibration-data <spec>', `for relu: training images that thresholds are found on: ${datasetSpecs.join(', ')}`))
+    .addOption(
+      new Option('--weights <type>', 'width of the weights; the loss of either is reported')
+        .choices([...weightTypes])
+        .default('int8'),
+    )
+    .addOption(
+      new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case')
+        .argParser(whole(1, maxTimeSteps))
+        .default(maxTimeSteps),
+    )
+    .addOption(
+      new Option(
+        '--calibration-data <spec>',
+        `for relu: training images that thresholds are found on: ${datasetSpecs.join(', ')}`,
+      ),
+    )
     .addOption(new Option('--calibration <method>', 'how a threshold is chosen (default: mse)').choices([...calibrationMethods]))
     .addOption(new Option('--calibration-images <n>', 'images from the first on (default: 512)').argParser(whole(1)))
-    .addOption(new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)').argParser(positiveNumber))
-    .addOption(new Option('--calibration-time-steps <t>', 'T of the error that mse makes least (default: 8)').argParser(whole(1, maxTimeSteps)))
+    .addOption(
+      new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)')
+        .argParser(positiveNumber),
+    )
+    .addOption(
+      new Option('--calibration-time-steps <t>', 'T of the error that mse makes least (default: 8)')
+        .argParser(whole(1, maxTimeSteps)),
+    )
     .addOption(shared.json())
     .action((directory: string, options: ConvertCommandOptions) => convertAction(directory, options, io));
 }
@@ -55,7 +74,13 @@ async function convertAction(directory: string, options: ConvertCommandOptions, 
 }
 
 async function calibrated(network: TrainedNetwork, options: ConvertCommandOptions, output: Output): Promise<TrainedNetwork> {
-  const { calibrationData, calibration: method, calibrationImages = 512, calibrationPercentile: percentile, calibrationTimeSteps: timeSteps } = options;
+  const {
+    calibrationData,
+    calibration: method,
+    calibrationImages = 512,
+    calibrationPercentile: percentile,
+    calibrationTimeSteps: timeSteps,
+  } = options;
   if (calibrationData === undefined) {
     if ([method, options.calibrationImages, percentile, timeSteps].every((option) => option === undefined)) return network;
     throw new NoisefloorError('INVALID_ARGUMENT', 'Calibration needs images: give --calibration-data.');
@@ -63,11 +88,19 @@ async function calibrated(network: TrainedNetwork, options: ConvertCommandOption
   const data = await openDataset(calibrationData);
   const { shape } = network.graph.input;
   if (data.shape.join() !== shape.join()) {
-    throw new NoisefloorError('INVALID_ARGUMENT', `${data.spec} has images [${data.shape.join(', ')}], the network takes [${shape.join(', ')}]: calibrate on what it was trained on.`);
+    throw new NoisefloorError(
+      'INVALID_ARGUMENT',
+      `${data.spec} has images [${data.shape.join(', ')}], the network takes [${shape.join(', ')}]: ` +
+        'calibrate on what it was trained on.',
+    );
   }
   const count = Math.min(calibrationImages, data.train.count);
   output.log(`Calibrating ${network.graph.name} on ${count} training images`);
-  return calibrate(network, { images: normalizeRange(data.train, 0, count, network.normalization, shape), count }, { method, percentile, timeSteps });
+  return calibrate(
+    network,
+    { images: normalizeRange(data.train, 0, count, network.normalization, shape), count },
+    { method, percentile, timeSteps },
+  );
 }
 
 function printReport(report: Conversion['report'], out: string, output: Output): void {
@@ -85,5 +118,7 @@ function printReport(report: Conversion['report'], out: string, output: Output):
         `${percent(top1Agreement, 1)} of the answers agree.`,
     );
   }
-  output.print(`Wrote ${out}: ${report.weights}, ${bytes(report.weightBytes)} of weights, up to ${report.largestTimeSteps} time steps.`);
+  output.print(
+    `Wrote ${out}: ${report.weights}, ${bytes(report.weightBytes)} of weights, up to ${report.largestTimeSteps} time steps.`,
+  );
 }

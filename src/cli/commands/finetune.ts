@@ -33,5 +33,5 @@ async function finetuneAction(directory: string, options: FinetuneOptions, io: I
   const spiking = result.epochs.at(-1)?.spiking;
   output.document(trainDocument('finetune', options.data, result));
   if (spiking) output.print(`Fine-tuned ${result.network.graph.name}: ${describeSpiking(spiking)} on the validation part.`);
-  printNext(result, output);
+  printNext(result, options.epochs, output);
 }

@@ -14,7 +14,14 @@ import { numberFrom0, positiveNumber, whole } from '../options.js';
 import { Progress } from '../progress.js';
 import { addRecipe, recipeOf, type RecipeOptions } from '../recipe.js';
 
-type MethodNames = 'activation' | 'levels' | 'initialThreshold' | 'slope' | 'fixedThreshold' | 'weightBits' | 'noiseTimeSteps' | keyof MethodOptions;
+type MethodNames =
+  | 'activation'
+  | 'levels'
+  | 'initialThreshold'
+  | 'slope'
+  | 'fixedThreshold'
+  | 'weightBits'
+  | keyof MethodOptions;
 
 type TrainCommandOptions = RecipeOptions & Pick<TrainOptions, MethodNames> & { readonly network: string; readonly width: number };
 
@@ -25,26 +32,46 @@ export function addTrain(program: Command, io: Io): void {
     .requiredOption('--network <name>', `${networkNames.join(', ')}; or a file of one's own: .json, .mjs`)
     .addOption(new Option('--width <x>', 'factor on the channels of a named network').argParser(positiveNumber).default(1))
     .addOption(new Option('--noise <kind>', 'noise in the activations').choices([...noiseKinds]).default('none'))
-    .addOption(new Option('--activation <kind>', 'default: what the noise goes into, without noise qcfs').choices([...activationKinds]))
+    .addOption(
+      new Option('--activation <kind>', 'default: what the noise goes into, without noise qcfs').choices([...activationKinds]),
+    )
     .addOption(new Option('--levels <l>', 'quantisation levels (default: 4, of lsq 3)').argParser(whole(1)))
-    .addOption(new Option('--initial-threshold <x>', 'threshold before training (default: 2, of tcl 4)').argParser(positiveNumber))
+    .addOption(
+      new Option('--initial-threshold <x>', 'threshold before training (default: 2, of tcl 4)').argParser(positiveNumber),
+    )
     .addOption(new Option('--slope <a>', 'slip-relu: weight of the clip (default: 0.5)').argParser(numberFrom0))
     .addOption(new Option('--surrogate <kind>', 'spike: derivative of a spike (default: gaussian)').choices([...surrogateKinds]))
     .option('--fixed-threshold', 'spike: keep every threshold as it starts')
-    .addOption(new Option('--weight-bits <b>', `train with weights of ${weightWidths.join(', ')} bits (default: float32)`).argParser(weightBits));
+    .addOption(
+      new Option('--weight-bits <b>', `train with weights of ${weightWidths.join(', ')} bits (default: float32)`)
+        .argParser(weightBits),
+    );
   addNoise(command)
-    .addOption(new Option('--penalty <kind>', 'measure of the activity (default: l1, the mean firing rate)').choices([...penaltyKinds]))
-    .addOption(new Option('--spike-budget <rate>', 'l1: penalise only the firing rate above it, per activation (default: 0)').argParser(numberFrom0));
+    .addOption(
+      new Option('--penalty <kind>', 'measure of the activity (default: l1, the mean firing rate)').choices([...penaltyKinds]),
+    )
+    .addOption(
+      new Option('--spike-budget <rate>', 'l1: penalise only the firing rate above it, per activation (default: 0)')
+        .argParser(numberFrom0),
+    );
   addRecipe(command, { learningRate: 0.05 }).action((options: TrainCommandOptions) => trainAction(options, io));
 }
 
 function addNoise(command: Command): Command {
   return command
-    .addOption(new Option('--noise-variant <v>', 'adaptor: before rounding, without rounding, after it (default: A)').choices([...noiseVariants]))
+    .addOption(
+      new Option('--noise-variant <v>', 'adaptor: before rounding, without rounding, after it (default: A)')
+        .choices([...noiseVariants]),
+    )
     .addOption(new Option('--noise-amplitude <a>', 'adaptor: uniform in [-a, a) steps (default: 0.5)').argParser(numberFrom0))
     .addOption(new Option('--noise-law <law>', 'single-step: of the membrane (default: gaussian)').choices([...noiseLaws]))
-    .addOption(new Option('--noise-sigma <x>', 'in units of theta; single-step (default: 0.3), or nq without measuring').argParser(numberFrom0))
-    .addOption(new Option('--noise-time-steps <t>', 'nq: T of the gap that is measured').argParser(whole(1, maxTimeSteps)).default(4))
+    .addOption(
+      new Option('--noise-sigma <x>', 'in units of theta; single-step (default: 0.3), or nq without measuring')
+        .argParser(numberFrom0),
+    )
+    .addOption(
+      new Option('--noise-time-steps <t>', 'nq: T of the gap that is measured (default: 4)').argParser(whole(1, maxTimeSteps)),
+    )
     .addOption(new Option('--noise-strength <x>', 'factor on the noise (default: 1)').argParser(numberFrom0))
     .addOption(new Option('--noise-warmup-epochs <n>', 'linear rise of the noise first (default: 0)').argParser(numberFrom0));
 }
@@ -62,15 +89,24 @@ async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> 
   const last = result.epochs.at(-1);
   output.document(trainDocument('train', options.data, result));
   if (last) output.print(`Trained ${result.network.graph.name}: ${percent(last.validationAccuracy)} on the validation part.`);
-  printNext(result, output);
+  printNext(result, options.epochs, output);
 }
 
 /** What `--json` prints of a training run. */
-export function trainDocument(command: string, data: string, { network, directory, epochs }: TrainResult): Record<string, unknown> {
+export function trainDocument(
+  command: string,
+  data: string,
+  { network, directory, epochs }: TrainResult,
+): Record<string, unknown> {
   return { command, network: network.graph.name, data, directory, epochs };
 }
 
-export function printNext({ network, directory }: TrainResult, output: Output): void {
+/** @param wanted all epochs of the run, with those before a resume */
+export function printNext({ network, directory, epochs }: TrainResult, wanted: number, output: Output): void {
+  if (epochs.length === 0) {
+    const done = wanted === 1 ? '1 epoch is' : `${wanted} epochs are`;
+    output.print(`The run in ${directory} is finished: its ${done} done. To go on, give more --epochs.`);
+  }
   output.print(`Convert it: noisefloor convert ${directory} --out ${network.graph.name}.safetensors`);
 }
 

@@ -3,8 +3,10 @@ import type { Normalization } from '../../data/dataset.js';
 import { NoisefloorError, type ErrorCode } from '../../errors.js';
 import type { Graph } from '../../graph/graph.js';
 import type { RuntimeOptions } from '../../onnx/device.js';
+import type { TrainingModels } from '../artifacts.js';
 import type { TrainConfig } from '../options.js';
-import { TrainingStepper, type BatchResult, type PixelBatch, type StepSettings, type TrainingModels } from '../stepper.js';
+import type { BatchResult, PixelBatch, StepSettings } from '../step.js';
+import { TrainingStepper } from '../stepper.js';
 import { sharedViews, type SharedLayout } from './sharedTensors.js';
 
 /** What a replica's thread is started with. */
@@ -38,11 +40,11 @@ const fail = (error: unknown): void =>
   reply({ kind: 'failed', message: (error as Error).message, ...(error instanceof NoisefloorError ? { code: error.code } : {}) });
 
 async function answer({ batches, settings }: ReplicaRequest, stepper: TrainingStepper): Promise<readonly BatchResult[]> {
-  stepper.take(sharedViews(held));
+  stepper.state.take(sharedViews(held));
   const views = sharedViews(found);
   if (ownSteps) {
     const results = await stepper.steps(batches, settings);
-    for (const [name, view] of views) view.set(stepper.held(name));
+    for (const [name, view] of views) view.set(stepper.state.held(name));
     return results;
   }
   const { result, outputs } = await stepper.differentiate(batches[0]!, settings[0]!);

@@ -1,4 +1,4 @@
-import type { PixelBatch } from '../stepper.js';
+import type { PixelBatch } from '../step.js';
 
 /** Images `begin` up to `end` of a batch, and their part of it. */
 export interface Share {

@@ -2,12 +2,18 @@ import type { Normalization } from '../../data/dataset.js';
 import type { Graph } from '../../graph/graph.js';
 import type { RuntimeOptions } from '../../onnx/device.js';
 import { parameterSpecs } from '../../graph/parameters.js';
-import { elementCount, type Parameters } from '../../tensor.js';
+import { elementCount } from '../../tensor.js';
+import type { TrainingModels } from '../artifacts.js';
+import type { Evaluation } from '../evaluation.js';
 import { trainingStates } from '../optimizers.js';
 import type { TrainConfig } from '../options.js';
 import { deriveSeed, seedUse } from '../seeds.js';
-import { TrainingStepper, type Batch, type BatchResult, type PixelBatch, type SpikingResult, type Stepper, type StepSettings, type TrainingModels } from '../stepper.js';
+import { evaluationNames } from '../sessions.js';
+import type { TrainingState } from '../state.js';
+import type { BatchResult, PixelBatch, StepSettings } from '../step.js';
+import { TrainingStepper, type Stepper } from '../stepper.js';
 import type { Parallel, TrainingRuntime } from './runtime.js';
+import { settle } from './settle.js';
 import { allocateShared, sharedViews, type SharedEntry } from './sharedTensors.js';
 import { partOf, shares, type Share } from './shares.js';
 import { ReplicaThread } from './thread.js';
@@ -54,16 +60,23 @@ export class ParallelStepper implements Stepper {
     const specs = parameterSpecs(graph);
     const parameters = specs.map(({ name, shape }): SharedEntry => [name, elementCount(shape)]);
     const states = trainingStates(specs, config).map(({ name, of }): SharedEntry => [name, elementCount(of.shape)]);
-    const outputs = specs.map(({ name, role, shape }): SharedEntry => [`${name}.${role === 'buffer' ? 'next' : 'grad'}`, elementCount(shape)]);
+    const outputs = specs.map(({ name, role, shape }): SharedEntry => {
+      return [`${name}.${role === 'buffer' ? 'next' : 'grad'}`, elementCount(shape)];
+    });
     const held = allocateShared(ownSteps ? [...parameters, ...states] : parameters);
     const needed = { training: models.training, optimizer: models.optimizer, loop: models.loop, eval: models.eval };
 
-    const lead = await TrainingStepper.create(graph, config, normalization, models, runtime, ownSteps ? ['eval', 'spikingEval', 'gap'] : ['optimizer', 'eval', 'spikingEval', 'gap']);
-    const started = await Promise.allSettled(
+    const names = ownSteps ? evaluationNames : (['optimizer', ...evaluationNames] as const);
+    const lead = await TrainingStepper.create(graph, config, normalization, models, runtime, names);
+    const { values: replicas, cause } = await settle(
       parts.map((part, rank) =>
         ReplicaThread.start({
           graph,
-          config: { ...config, batchSize: Math.ceil(config.batchSize / parts.length), seed: deriveSeed(config.seed, seedUse.replica, rank) },
+          config: {
+            ...config,
+            batchSize: Math.ceil(config.batchSize / parts.length),
+            seed: deriveSeed(config.seed, seedUse.replica, rank),
+          },
           normalization,
           models: needed,
           runtime: part,
@@ -73,12 +86,10 @@ export class ParallelStepper implements Stepper {
         }),
       ),
     );
-    const replicas = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const stepper = new ParallelStepper(lead, replicas, sharedViews(held), averageEvery);
-    const failed = started.find((one) => one.status === 'rejected');
-    if (!failed) return stepper;
+    if (cause === undefined) return stepper;
     await stepper.release();
-    throw failed.reason;
+    throw cause;
   }
 
   get config(): TrainConfig {
@@ -89,26 +100,18 @@ export class ParallelStepper implements Stepper {
     return this.averageEvery;
   }
 
-  load(parameters: Parameters, state?: Parameters): void {
-    this.lead.load(parameters, state);
+  get state(): TrainingState {
+    return this.lead.state;
   }
 
-  parameters(): Parameters {
-    return this.lead.parameters();
-  }
-
-  averagedParameters(): Parameters {
-    return this.lead.averagedParameters();
-  }
-
-  optimizerState(): Parameters {
-    return this.lead.optimizerState();
+  get evaluation(): Evaluation {
+    return this.lead.evaluation;
   }
 
   async steps(batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<BatchResult[]> {
     if (this.averageEvery > 1) {
       const { results, found } = await this.#divide(batches, settings);
-      this.lead.take(found);
+      this.lead.state.take(found);
       return results;
     }
     const all: BatchResult[] = [];
@@ -121,24 +124,19 @@ export class ParallelStepper implements Stepper {
   }
 
   /** Lets each replica work on its share of batches of one size; what they found is averaged. */
-  async #divide(batches: readonly PixelBatch[], settings: readonly StepSettings[]): Promise<{ results: BatchResult[]; found: Map<string, Float32Array> }> {
-    for (const [name, view] of this.#held) view.set(this.lead.held(name));
+  async #divide(
+    batches: readonly PixelBatch[],
+    settings: readonly StepSettings[],
+  ): Promise<{ results: BatchResult[]; found: Map<string, Float32Array> }> {
+    for (const [name, view] of this.#held) view.set(this.lead.state.held(name));
     const parts = shares(batches[0]!.labels.length, this.replicas.length);
-    const answers = await Promise.all(parts.map((part, i) => this.replicas[i]!.run({ batches: batches.map((batch) => partOf(batch, part)), settings })));
+    const { values: answers, cause } = await settle(
+      parts.map((part, i) => this.replicas[i]!.run({ batches: batches.map((batch) => partOf(batch, part)), settings })),
+    );
+    if (cause !== undefined) throw cause;
     const results = settings.map((_, k) => joinResults(answers.map((answer) => answer[k]!), parts));
-    return { results, found: average(this.replicas.slice(0, parts.length).map(({ found }) => found), parts) };
-  }
-
-  evaluate(batch: Batch): Promise<BatchResult> {
-    return this.lead.evaluate(batch);
-  }
-
-  evaluateSpiking(batch: Batch): Promise<SpikingResult> {
-    return this.lead.evaluateSpiking(batch);
-  }
-
-  measureGap(images: Float32Array): ReturnType<TrainingStepper['measureGap']> {
-    return this.lead.measureGap(images);
+    const found = this.replicas.slice(0, parts.length).map((replica) => replica.found);
+    return { results, found: average(found, parts) };
   }
 
   async release(): Promise<void> {
@@ -148,10 +146,15 @@ export class ParallelStepper implements Stepper {
 }
 
 function joinResults(results: readonly BatchResult[], parts: readonly Share[]): BatchResult {
-  const mean = (of: (result: BatchResult) => number): number => results.reduce((sum, result, i) => sum + parts[i]!.weight * of(result), 0);
+  const mean = (of: (result: BatchResult) => number): number =>
+    results.reduce((sum, result, i) => sum + parts[i]!.weight * of(result), 0);
   const correct = results.reduce((sum, result) => sum + result.correct, 0);
   const clipped = results.every(({ gradientNorm }) => gradientNorm !== undefined);
-  return { loss: mean(({ loss }) => loss), correct, ...(clipped ? { gradientNorm: mean(({ gradientNorm }) => gradientNorm!) } : {}) };
+  return {
+    loss: mean(({ loss }) => loss),
+    correct,
+    ...(clipped ? { gradientNorm: mean(({ gradientNorm }) => gradientNorm!) } : {}),
+  };
 }
 
 function average(found: readonly ReadonlyMap<string, Float32Array>[], parts: readonly Share[]): Map<string, Float32Array> {

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { NoisefloorError } from '../../errors.js';
-import type { BatchResult } from '../stepper.js';
+import type { BatchResult } from '../step.js';
 import type { ReplicaJob, ReplicaReply, ReplicaRequest } from './replica.js';
 import { sharedViews } from './sharedTensors.js';
 

@@ -391,7 +391,7 @@ void check_identity_u64(IdentityFn* kernel) { checkIdentity<uint64_t>(kernel); }
 
 }  // namespace
 
-#define NF_KERNEL(name, type, scalar, avx2, avx512) \
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon) \
   TEST_ISA(kernel_##name) { check_##name(kernelsOf(isa).name); }
 #include "../kernels/kernels.inc"
 #undef NF_KERNEL

@@ -1,13 +1,17 @@
 #!/bin/sh
-# Builds and runs the native tests: plain, with AddressSanitizer and UndefinedBehaviorSanitizer, and, where it works,
-# with ThreadSanitizer. Needs CMake and a C++17 compiler; neither Node nor a network.
-# Usage: scripts/test-native.sh [plain] [address] [thread]    (default: all three)
+# Builds and runs the native tests: plain, with AddressSanitizer and UndefinedBehaviorSanitizer, and, where they work,
+# with ThreadSanitizer and for arm64 under emulation. Needs CMake and a C++17 compiler; neither Node nor a network. arm64
+# needs a cross compiler and QEMU too (Debian: g++-aarch64-linux-gnu, qemu-user).
+# Usage: scripts/test-native.sh [plain] [address] [thread] [arm64]    (default: all four)
 set -eu
 cd "$(dirname "$0")/.."
 
-build() { # folder, sanitizers
-  cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=Release -DNOISEFLOOR_TESTS=ON -DNOISEFLOOR_SANITIZE="$2" >/dev/null
-  cmake --build "$1" --parallel 2
+build() { # folder, sanitizers, options...
+  folder=$1
+  sanitizers=$2
+  shift 2
+  cmake -S . -B "$folder" -DCMAKE_BUILD_TYPE=Release -DNOISEFLOOR_TESTS=ON -DNOISEFLOOR_SANITIZE="$sanitizers" "$@" >/dev/null
+  cmake --build "$folder" --parallel 2
 }
 
 run() { # folder, test...
@@ -40,7 +44,13 @@ thread_sanitizer_works() {
   "${CXX:-c++}" -fsanitize=thread "$probe/probe.cc" -o "$probe/probe" 2>/dev/null && "$probe/probe" 2>/dev/null
 }
 
-[ $# -gt 0 ] || set -- plain address thread
+missing_for_arm64() {
+  for tool in aarch64-linux-gnu-g++ qemu-aarch64; do
+    command -v "$tool" >/dev/null || { echo "$tool"; return; }
+  done
+}
+
+[ $# -gt 0 ] || set -- plain address thread arm64
 for kind in "$@"; do
   case $kind in
     plain)
@@ -60,8 +70,17 @@ for kind in "$@"; do
         echo "skip: ThreadSanitizer does not run here"
       fi
       ;;
+    arm64)
+      missing=$(missing_for_arm64)
+      if [ -n "$missing" ]; then
+        echo "skip: no $missing to test arm64 under emulation"
+      else
+        build build-native-arm64 "" -DCMAKE_TOOLCHAIN_FILE=scripts/arm64-linux.cmake
+        (cd build-native-arm64 && ctest --verbose)
+      fi
+      ;;
     *)
-      echo "Unknown kind \"$kind\". Should be one of: plain, address, thread." >&2
+      echo "Unknown kind \"$kind\". Should be one of: plain, address, thread, arm64." >&2
       exit 2
       ;;
   esac

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { NoisefloorError } from './errors.js';
 import type { Pair, Padding, Shape } from './graph/graph.js';
 
-/** Instruction sets that the addon has kernels for, slowest first. */
-export const isas = ['scalar', 'avx2', 'avx512'] as const;
+/** Instruction sets that the addon has kernels for, slowest first on each kind of processor. */
+export const isas = ['scalar', 'avx2', 'avx512', 'neon'] as const;
 export type Isa = (typeof isas)[number];
 
 /** A synapse without a pool has one of 1x1, stride 1. `source` is -1 for the input, else the index of a layer. */

@@ -215,7 +215,7 @@ describe('SpikingSession', () => {
 
   it('refuses an unknown instruction set, by option or environment, and names the choices', async () => {
     const isa = 'sse9' as 'avx2';
-    const choices = 'Should be one of: scalar, avx2, avx512.';
+    const choices = 'Should be one of: scalar, avx2, avx512, neon.';
     const error = await rejection(SpikingSession.create(makeModel(), { isa }));
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect(error.message).toContain(choices);

@@ -12,7 +12,7 @@
 namespace noisefloor {
 namespace {
 
-constexpr Isa allIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+constexpr Isa allIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon};
 
 #if NOISEFLOOR_X86
 uint64_t enabledStates() {
@@ -42,6 +42,9 @@ std::vector<Isa> detect() {
   if (allSet(b, f | dq | bw | vl) && allSet(c, vbmi2) && allSet(states, 0xe6)) found.push_back(Isa::avx512);
   return found;
 }
+#elif NOISEFLOOR_ARM64
+// Every arm64 processor has NEON.
+std::vector<Isa> detect() { return {Isa::scalar, Isa::neon}; }
 #else
 std::vector<Isa> detect() { return {Isa::scalar}; }
 #endif
@@ -59,6 +62,7 @@ const char* isaName(Isa isa) {
     case Isa::scalar: return "scalar";
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
+    case Isa::neon: return "neon";
   }
   return "?";
 }
@@ -90,24 +94,31 @@ Isa defaultIsa() {
 }
 
 const Kernels& kernelsOf(Isa isa) {
-#define NF_KERNEL(name, type, scalar, avx2, avx512) name##__##scalar,
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon) name##__##scalar,
   static constexpr Kernels scalarKernels = {
 #include "kernels.inc"
   };
 #undef NF_KERNEL
 #if NOISEFLOOR_X86
-#define NF_KERNEL(name, type, scalar, avx2, avx512) name##__##avx2,
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon) name##__##avx2,
   static constexpr Kernels avx2Kernels = {
 #include "kernels.inc"
   };
 #undef NF_KERNEL
-#define NF_KERNEL(name, type, scalar, avx2, avx512) name##__##avx512,
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon) name##__##avx512,
   static constexpr Kernels avx512Kernels = {
 #include "kernels.inc"
   };
 #undef NF_KERNEL
   if (isa == Isa::avx512) return avx512Kernels;
   if (isa == Isa::avx2) return avx2Kernels;
+#elif NOISEFLOOR_ARM64
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon) name##__##neon,
+  static constexpr Kernels neonKernels = {
+#include "kernels.inc"
+  };
+#undef NF_KERNEL
+  if (isa == Isa::neon) return neonKernels;
 #endif
   (void)isa;
   return scalarKernels;

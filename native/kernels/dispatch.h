@@ -6,11 +6,11 @@
 
 namespace noisefloor {
 
-enum class Isa { scalar, avx2, avx512 };
+enum class Isa { scalar, avx2, avx512, neon };
 
 const char* isaName(Isa isa);
 
-/// All names, for messages: "scalar, avx2, avx512".
+/// All names, for messages: "scalar, avx2, avx512, neon".
 std::string isaNames();
 
 /// What this processor and this build can run, slowest first.

@@ -17,7 +17,8 @@ struct Term {
 struct Neurons {
   const int32_t* bias;       ///< [width]
   const int32_t* threshold;  ///< [width], > 0
-  const int32_t* initial;    ///< [width]
+  const int32_t* initial;    ///< [width], potentials before the first step
+  int32_t* last = nullptr;   ///< [width], receives those after the last step; may be `initial`. Null: nobody asks
 };
 
 /// Integrate-and-fire over all steps, reset by subtraction. For t < steps, w < width:

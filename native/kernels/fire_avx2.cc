@@ -67,6 +67,7 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
       }
     }
     store8(static_cast<Word*>(words) + w, word[0], word[1]);
+    if (neurons.last != nullptr) _mm256_storeu_si256(reinterpret_cast<__m256i*>(neurons.last + w), v);
   }
 }
 

@@ -61,6 +61,7 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
       }
     }
     store16(static_cast<Word*>(words) + w, word[0], word[1]);
+    if (neurons.last != nullptr) _mm512_storeu_si512(neurons.last + w, v);
   }
 }
 

@@ -29,6 +29,7 @@ inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, 
       word = static_cast<Word>(word | static_cast<Word>(Word{1} << t));
     }
     static_cast<Word*>(words)[w] = word;
+    if (neurons.last != nullptr) neurons.last[w] = static_cast<int32_t>(v);
   }
 }
 

@@ -11,14 +11,16 @@ namespace noisefloor {
 #define NF_DECLARE_scalar(name, type) type name##__scalar;
 #define NF_DECLARE_avx2(name, type) type name##__avx2;
 #define NF_DECLARE_avx512(name, type) type name##__avx512;
-#define NF_KERNEL(name, type, scalar, avx2, avx512) \
-  NF_DECLARE_scalar(name, type) NF_DECLARE_##avx2(name, type) NF_DECLARE_##avx512(name, type)
+#define NF_DECLARE_neon(name, type) type name##__neon;
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon)                                          \
+  NF_DECLARE_scalar(name, type) NF_DECLARE_##avx2(name, type) NF_DECLARE_##avx512(name, type) \
+  NF_DECLARE_##neon(name, type)
 #include "kernels.inc"
 #undef NF_KERNEL
 
 /// One instruction set's version of every kernel.
 struct Kernels {
-#define NF_KERNEL(name, type, scalar, avx2, avx512) type* name;
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon) type* name;
 #include "kernels.inc"
 #undef NF_KERNEL
 };

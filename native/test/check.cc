@@ -26,7 +26,7 @@ Registration::Registration(const char* name, void (*body)()) { cases().push_back
 
 Registration::Registration(const char* name, void (*body)(Isa)) {
   const std::vector<Isa>& supported = supportedIsas();
-  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon}) {
     const bool runs = std::find(supported.begin(), supported.end(), isa) != supported.end();
     cases().push_back({std::string(name) + " [" + isaName(isa) + "]", [body, isa] { body(isa); }, runs});
   }

@@ -218,8 +218,13 @@ FireCase<Word> makeFireCase(uint32_t steps, uint32_t width, uint32_t termCount) 
   return f;
 }
 
+struct Fired {
+  uint64_t word;
+  int64_t last;
+};
+
 template <typename Word>
-uint64_t expectedWord(const FireCase<Word>& f, uint32_t steps, uint32_t w) {
+Fired expectedFire(const FireCase<Word>& f, uint32_t steps, uint32_t w) {
   int64_t v = f.initial[w];
   uint64_t word = 0;
   for (uint32_t t = 0; t < steps; ++t) {
@@ -236,7 +241,7 @@ uint64_t expectedWord(const FireCase<Word>& f, uint32_t steps, uint32_t w) {
     v -= f.threshold[w];
     word |= uint64_t{1} << t;
   }
-  return word;
+  return {word, v};
 }
 
 template <typename Word>
@@ -247,11 +252,22 @@ void checkFire(FireFn* kernel) {
       for (uint32_t termCount : {0U, 1U, 2U, 3U}) {
         const FireCase<Word> f = makeFireCase<Word>(steps, width, termCount);
         std::vector<Word> words(width + 8, static_cast<Word>(0x5a));
-        kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), f.initial.data()}, steps, width, words.data());
+        std::vector<int32_t> last(width + 8, guard);
+        std::vector<int32_t> inPlace = f.initial;
+        kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), f.initial.data(), nullptr}, steps, width, words.data());
+        const std::vector<Word> plain = words;
+        kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), f.initial.data(), last.data()}, steps, width, words.data());
+        CHECK(words == plain);
+        kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), inPlace.data(), inPlace.data()}, steps, width, words.data());
+        CHECK(words == plain);
         bool same = true;
-        for (uint32_t w = 0; w < width; ++w) same = same && words[w] == expectedWord(f, steps, w);
+        for (uint32_t w = 0; w < width; ++w) {
+          const Fired expected = expectedFire(f, steps, w);
+          same = same && words[w] == expected.word && last[w] == expected.last && inPlace[w] == expected.last;
+        }
         CHECK(same);
         CHECK(std::count(words.end() - 8, words.end(), static_cast<Word>(0x5a)) == 8);
+        CHECK(std::count(last.end() - 8, last.end(), guard) == 8);
       }
     }
   }
@@ -375,7 +391,7 @@ void check_identity_u64(IdentityFn* kernel) { checkIdentity<uint64_t>(kernel); }
 
 }  // namespace
 
-#define NF_KERNEL(name, type, scalar, avx2, avx512) \
+#define NF_KERNEL(name, type, scalar, avx2, avx512, neon) \
   TEST_ISA(kernel_##name) { check_##name(kernelsOf(isa).name); }
 #include "../kernels/kernels.inc"
 #undef NF_KERNEL

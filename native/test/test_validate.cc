@@ -100,8 +100,20 @@ TEST(environmentNamesTheInstructionSet) {
     message = error.what();
   }
   ::unsetenv("NOISEFLOOR_ISA");
-  CHECK(message == "Unknown instruction set \"sse9\" of NOISEFLOOR_ISA. Should be one of: scalar, avx2, avx512.");
+  CHECK(message == "Unknown instruction set \"sse9\" of NOISEFLOOR_ISA. Should be one of: scalar, avx2, avx512, neon.");
   CHECK(defaultIsa() == supportedIsas().back());
+}
+
+TEST(anInstructionSetOfAnotherProcessorIsRefused) {
+  const std::string other = supportedIsas().back() == Isa::neon ? "avx2" : "neon";
+  std::string message;
+  try {
+    parseIsa(other, "option isa");
+  } catch (const EngineError& error) {
+    message = error.what();
+  }
+  const std::string expected = "This machine cannot run the instruction set \"" + other + "\" of option isa. Should be one of: scalar";
+  CHECK_WHAT(message.rfind(expected, 0) == 0, message);
 }
 
 int main() { return runTests(); }

@@ -46,7 +46,7 @@ export class SpikingSession {
     this.#largestTimeSteps = largestTimeSteps(model);
   }
 
-  /** Instruction set of the kernels in use: scalar, avx2 or avx512. */
+  /** Instruction set of the kernels in use: scalar, avx2, avx512 or neon. */
   get isa(): string {
     return this.#native.isa;
   }

@@ -1,0 +1,23 @@
+#pragma once
+#include <cstdint>
+
+#include "membranes.h"
+
+namespace noisefloor {
+
+/// What a stream remembers between pushes. It belongs to the engine that it was first pushed to; one push at a time.
+struct StreamState {
+  Membranes membranes;      ///< of one image
+  bool fresh = true;        ///< at the initial potentials: nothing is in `membranes`
+  bool interrupted = false; ///< a push ended in the middle: some layers are ahead of others
+  uint64_t stepsLeft = 0;   ///< that surely stay within int32
+};
+
+/// Pushed to a stream: frames [count][C][H][W], normalised, each for some time steps.
+struct Frames {
+  const float* pixels = nullptr;
+  size_t count = 0;
+  int32_t steps = 1;  ///< of a frame, 1 to 64
+};
+
+}  // namespace noisefloor

@@ -36,6 +36,14 @@ export type { RunOptions, RunResult, RunStatistics } from './snn/run.js';
 export { decodeSpikingModel, encodeSpikingModel, readSpikingModel, writeSpikingModel } from './snn/file.js';
 export { simulate } from './snn/reference.js';
 export { SpikingSession, activeIsa, type SessionOptions } from './snn/session.js';
+export { SpikingStream, resetParts, type PushOptions, type ResetPart, type StreamResult } from './snn/stream.js';
+export {
+  confidenceMeasures,
+  type ConfidenceMeasure,
+  type EarlyExitOptions,
+  type EarlyExitResult,
+  type EarlyExitRule,
+} from './snn/earlyExit.js';
 export type { Isa } from './native.js';
 
 export { evaluate, type EvaluateOptions, type Evaluation, type LayerEvaluation, type SynapticOperations } from './evaluate/evaluate.js';

@@ -6,6 +6,18 @@
 #include "result.h"
 
 namespace noisefloor::bind {
+namespace {
+
+/// How many images the pixels are, of the model that the session has.
+size_t imagesOf(const std::unique_ptr<Engine>& engine, const std::vector<float>& pixels, const char* what) {
+  if (!engine) throw EngineError(ErrorCode::engine, "The session has no model.");
+  const size_t size = static_cast<size_t>(engine->plan().input.size());
+  if (pixels.size() % size == 0) return pixels.size() / size;
+  throw EngineError(ErrorCode::invalidArgument, "Expected a multiple of " + std::to_string(size) + " pixels for " + what +
+                                                    " but received " + std::to_string(pixels.size()));
+}
+
+}  // namespace
 
 void Job::execute(std::unique_ptr<Engine>& engine) {
   try {
@@ -38,16 +50,31 @@ void BuildJob::work(std::unique_ptr<Engine>& engine) {
 }
 
 void RunJob::work(std::unique_ptr<Engine>& engine) {
-  if (!engine) throw EngineError(ErrorCode::engine, "The session has no model.");
-  const size_t size = static_cast<size_t>(engine->plan().input.size());
-  if (images_.size() % size != 0) {
-    throw EngineError(ErrorCode::invalidArgument, "Expected a multiple of " + std::to_string(size) +
-                                                      " pixels for images but received " + std::to_string(images_.size()));
-  }
-  result_ = engine->run(images_.data(), images_.size() / size, options_, cancelled);
+  const size_t count = imagesOf(engine, images_, "images");
+  result_ = engine->run(images_.data(), count, options_, cancelled);
 }
 
 Napi::Value RunJob::value(Napi::Env env) { return toJavaScript(env, result_, options_); }
+
+void EarlyExitJob::work(std::unique_ptr<Engine>& engine) {
+  const size_t count = imagesOf(engine, images_, "images");
+  result_ = engine->runEarlyExit(images_.data(), count, options_, cancelled);
+}
+
+Napi::Value EarlyExitJob::value(Napi::Env env) { return toJavaScript(env, result_); }
+
+void PushJob::work(std::unique_ptr<Engine>& engine) {
+  const size_t count = imagesOf(engine, frames_, "frames");
+  result_ = engine->push(*stream_, {frames_.data(), count, steps_}, cancelled);
+}
+
+Napi::Value PushJob::value(Napi::Env env) { return toJavaScript(env, result_); }
+
+void ResetJob::work(std::unique_ptr<Engine>& engine) {
+  if (!engine) throw EngineError(ErrorCode::engine, "The session has no model.");
+  if (readOutOnly_) return engine->clearReadOut(*stream_);
+  stream_->reset();
+}
 
 void JobThread::push(Job* job) {
   {

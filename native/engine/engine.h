@@ -43,9 +43,9 @@ class Engine {
   /// NaN (naming the image), ABORTED soon after `cancelled` turns true.
   RunResult run(const float* images, size_t count, const RunOptions& options, const std::atomic<bool>& cancelled);
 
-  /// Runs on from where the stream is. Returns the read-out after each step, [count * steps][classes]. Throws as run does,
-  /// INVALID_ARGUMENT too where a potential could leave int32, and ABORTED for a stream that an error left in the middle.
-  std::vector<int32_t> push(StreamState& stream, const Frames& frames, const std::atomic<bool>& cancelled);
+  /// Runs on from where the stream is. Throws as run does, INVALID_ARGUMENT too where a potential could leave int32, and
+  /// ABORTED for a stream that an error left in the middle.
+  PushResult push(StreamState& stream, const Frames& frames, const std::atomic<bool>& cancelled);
   /// The read-out of the stream starts from 0 again.
   void clearReadOut(StreamState& stream) const;
 

@@ -37,14 +37,14 @@ EngineError outOfRange(const Layer& layer, uint64_t steps) {
 
 }  // namespace
 
-std::vector<int32_t> Engine::push(StreamState& stream, const Frames& frames, const std::atomic<bool>& cancelled) {
+PushResult Engine::push(StreamState& stream, const Frames& frames, const std::atomic<bool>& cancelled) {
   checkTimeSteps(frames.steps);
   if (stream.interrupted) {
     throw EngineError(ErrorCode::aborted, "An earlier push of this stream ended in the middle: reset the stream.");
   }
   const size_t classes = static_cast<size_t>(plan_.layers.back().shape.channels);
   const size_t frameSteps = static_cast<size_t>(frames.steps);
-  std::vector<int32_t> potentials(frames.count * frameSteps * classes);
+  PushResult result{stream.readOutSteps, std::vector<int32_t>(frames.count * frameSteps * classes)};
   input_.reserve(frames.count * static_cast<size_t>(plan_.input.size()));
   quantize(frames.pixels, frames.count, 0, "Frame");
   stream.membranes.reserve(plan_, 1);
@@ -55,7 +55,7 @@ std::vector<int32_t> Engine::push(StreamState& stream, const Frames& frames, con
     pass.steps = pass.frames * static_cast<uint32_t>(frames.steps);
     reserve(pass.steps, 1, frames.count);
     pass.input = input_.data() + done * static_cast<size_t>(plan_.input.size());
-    pass.potentials = potentials.data() + done * frameSteps * classes;
+    pass.potentials = result.potentials.data() + done * frameSteps * classes;
     pass.before = stream.fresh ? nullptr : &stream.membranes;
     pass.after = &stream.membranes;
     pass.throwIfCancelled();
@@ -63,10 +63,11 @@ std::vector<int32_t> Engine::push(StreamState& stream, const Frames& frames, con
     runLayers(pass);
     stream.fresh = false;
     stream.stepsLeft -= pass.steps;
+    stream.readOutSteps += pass.steps;
     done += pass.frames;
     stream.interrupted = done < frames.count;
   }
-  return potentials;
+  return result;
 }
 
 /// How many of `left` frames fit into one pass: by the bits of a word, and by what int32 surely holds.
@@ -92,6 +93,7 @@ void Engine::clearReadOut(StreamState& stream) const {
   const size_t last = plan_.layers.size() - 1;
   std::fill_n(stream.membranes.of(last), Membranes::sizeOf(plan_.layers[last]), 0);
   stream.stepsLeft = 0;
+  stream.readOutSteps = 0;
 }
 
 }  // namespace noisefloor

@@ -48,7 +48,7 @@ std::vector<int32_t> pushParts(Engine& engine, StreamState& stream, const std::v
   std::vector<int32_t> potentials;
   const float* next = frames.data();
   for (size_t part : parts) {
-    const std::vector<int32_t> some = engine.push(stream, {next, part, steps}, never);
+    const std::vector<int32_t> some = engine.push(stream, {next, part, steps}, never).potentials;
     potentials.insert(potentials.end(), some.begin(), some.end());
     next += part * static_cast<size_t>(engine.plan().input.size());
   }
@@ -103,11 +103,11 @@ TEST_ISA(oneImageForAllStepsIsARun) {
     const std::vector<int32_t> expected = simulate(b.model, image, 1, steps).potentials;
     Engine engine(b.model, isa, 2);
     StreamState whole;
-    CHECK(engine.push(whole, {image.data(), 1, steps}, never) == expected);
+    CHECK(engine.push(whole, {image.data(), 1, steps}, never).potentials == expected);
     std::vector<float> copies;
     for (int32_t t = 0; t < steps; ++t) copies.insert(copies.end(), image.begin(), image.end());
     StreamState parts;
-    CHECK(engine.push(parts, {copies.data(), static_cast<size_t>(steps), 1}, never) == expected);
+    CHECK(engine.push(parts, {copies.data(), static_cast<size_t>(steps), 1}, never).potentials == expected);
   }
 }
 
@@ -119,7 +119,7 @@ TEST_ISA(aPushMayBeLongerThanAWord) {
   const std::vector<float> frames = b.images(150);
   Engine engine(b.model, isa, 2);
   StreamState stream;
-  CHECK(engine.push(stream, {frames.data(), 150, 1}, never) == simulateFrames(b.model, frames, 1));
+  CHECK(engine.push(stream, {frames.data(), 150, 1}, never).potentials == simulateFrames(b.model, frames, 1));
 }
 
 TEST_ISA(streamsRunsAndEarlyExitDoNotDisturbEachOther) {
@@ -135,8 +135,8 @@ TEST_ISA(streamsRunsAndEarlyExitDoNotDisturbEachOther) {
   for (size_t i = 0; i < 4; ++i) {
     const float* frame = frames.data() + (3 - i) * size;
     reversed.insert(reversed.end(), frame, frame + size);
-    const std::vector<int32_t> a = engine.push(forth, {frames.data() + i * size, 1, 2}, never);
-    const std::vector<int32_t> c = engine.push(back, {frame, 1, 2}, never);
+    const std::vector<int32_t> a = engine.push(forth, {frames.data() + i * size, 1, 2}, never).potentials;
+    const std::vector<int32_t> c = engine.push(back, {frame, 1, 2}, never).potentials;
     forthPotentials.insert(forthPotentials.end(), a.begin(), a.end());
     backPotentials.insert(backPotentials.end(), c.begin(), c.end());
     CHECK(engine.run(frames.data(), 4, {3, false, false, nullptr}, never).potentials == simulate(b.model, frames, 4, 3).potentials);
@@ -157,7 +157,12 @@ TEST_ISA(theReadOutAloneCanStartAgain) {
   engine.clearReadOut(stream);
   engine.push(stream, {frames.data(), 2, 1}, never);
   engine.clearReadOut(stream);
-  const std::vector<int32_t> rest = engine.push(stream, {frames.data() + 2 * size, 4, 1}, never);
+  const PushResult first = engine.push(stream, {frames.data() + 2 * size, 1, 1}, never);
+  const PushResult last = engine.push(stream, {frames.data() + 3 * size, 3, 1}, never);
+  CHECK(first.stepsBefore == 0 && last.stepsBefore == 1);
+  std::vector<int32_t> rest = first.potentials;
+  rest.insert(rest.end(), last.potentials.begin(), last.potentials.end());
+  CHECK(rest.size() == 4 * classes);
   for (size_t i = 0; i < rest.size(); ++i) CHECK(rest[i] == expected[2 * classes + i] - expected[classes + i % classes]);
 }
 
@@ -185,7 +190,7 @@ TEST(aStreamStopsBeforeAPotentialLeavesInt32) {
   Engine engine(calm, Isa::scalar, 1);
   StreamState stream;
   for (int i = 0; i < 5000; ++i) engine.push(stream, {frame, 1, 1}, never);
-  CHECK(engine.push(stream, {frame, 4, 1}, never) == std::vector<int32_t>(4, 0));
+  CHECK(engine.push(stream, {frame, 4, 1}, never).potentials == std::vector<int32_t>(4, 0));
 }
 
 TEST(aReadOutThatCouldLeaveInt32IsNamed) {
@@ -194,7 +199,7 @@ TEST(aReadOutThatCouldLeaveInt32IsNamed) {
   Engine engine(model, Isa::scalar, 1);
   const float frames[9] = {};
   StreamState stream;
-  CHECK(engine.push(stream, {frames, 5, 1}, never).back() == 5 << 28);
+  CHECK(engine.push(stream, {frames, 5, 1}, never).potentials.back() == 5 << 28);
   const std::string message = messageOf([&] { engine.push(stream, {frames, 3, 1}, never); });
   CHECK_WHAT(message == "INVALID_ARGUMENT: Within the next step the potentials of layer layer1 could leave 32 bits: reset the "
                         "stream, or its read-out alone.", message);
@@ -215,10 +220,13 @@ TEST(aStoppedOrRefusedPush) {
   CHECK(startsWith(messageOf([&] { engine.push(stream, {frames.data(), 4, 65}, never); }), "INVALID_ARGUMENT: Expected 1 to 64 "));
   CHECK(messageOf([&] { engine.push(stream, {frames.data(), 4, 1}, always); }) == "ABORTED: The run was aborted.");
   // None of these has touched the stream.
-  CHECK(engine.push(stream, {frames.data(), 4, 1}, never) == expected);
+  const PushResult result = engine.push(stream, {frames.data(), 4, 1}, never);
+  CHECK(result.stepsBefore == 0 && result.potentials == expected);
   stream.interrupted = true;
   CHECK(messageOf([&] { engine.push(stream, {frames.data(), 4, 1}, never); }) ==
         "ABORTED: An earlier push of this stream ended in the middle: reset the stream.");
+  stream.reset();
+  CHECK(engine.push(stream, {frames.data(), 4, 1}, never).potentials == expected);
 }
 
 TEST_ISA(imagesLeaveWithTheAnswersOfAFullRun) {

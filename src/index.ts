@@ -34,7 +34,7 @@ export { exportInt8Onnx, int8Ranges, type ValueRange } from './onnx/int8.js';
 export type * from './snn/model.js';
 export type { RunOptions, RunResult, RunStatistics } from './snn/run.js';
 export { decodeSpikingModel, encodeSpikingModel, readSpikingModel, writeSpikingModel } from './snn/file.js';
-export { simulate } from './snn/reference.js';
+export { simulate, simulateStream } from './snn/reference.js';
 export { SpikingSession, activeIsa, type SessionOptions } from './snn/session.js';
 export { SpikingStream, resetParts, type PushOptions, type ResetPart, type StreamResult } from './snn/stream.js';
 export {

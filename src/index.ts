@@ -47,6 +47,7 @@ export {
 export type { Isa } from './native.js';
 
 export { evaluate, type EvaluateOptions, type Evaluation, type LayerEvaluation, type SynapticOperations } from './evaluate/evaluate.js';
+export { evaluateEarlyExit, type EarlyExitEvaluation, type EarlyExitPoint, type EvaluateEarlyExitOptions } from './evaluate/earlyExit.js';
 export type { ModelledEnergy, ModelledEnergyRow } from './evaluate/energy.js';
 export type { Simulator } from './evaluate/simulator.js';
 export { logitsFromPotentials, topClasses } from './evaluate/logits.js';

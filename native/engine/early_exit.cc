@@ -26,11 +26,10 @@ double marginOf(const int32_t* potentials, size_t classes) {
 }  // namespace
 
 double confidenceOf(const int32_t* potentials, size_t classes, int32_t steps, const EarlyExitOptions& options) {
-  const double logit = options.unit / steps;
-  if (options.measure == Confidence::margin) return marginOf(potentials, classes) * logit;
+  if (options.measure == Confidence::margin) return marginOf(potentials, classes) * options.unit / steps;
   const double first = *std::max_element(potentials, potentials + classes);
   double sum = 0;
-  for (size_t k = 0; k < classes; ++k) sum += std::exp((potentials[k] - first) * logit);
+  for (size_t k = 0; k < classes; ++k) sum += std::exp((potentials[k] - first) * options.unit / steps);
   return 1 / sum;
 }
 

@@ -269,13 +269,13 @@ TEST(confidence) {
     return confidenceOf(of, classes, 2, {{}, measure, 0, 0.02});
   };
   CHECK(of(potentials, 4, Confidence::margin) == 0);
-  CHECK(of(potentials, 3, Confidence::margin) == 150 * (0.02 / 2));
+  CHECK(of(potentials, 3, Confidence::margin) == 150 * 0.02 / 2);
   const double expected = 1 / (1 + std::exp(-3.0) + std::exp(-1.5));
   CHECK(std::abs(of(potentials, 3, Confidence::softmax) - expected) < 1e-15);
   CHECK(std::isinf(of(potentials, 1, Confidence::margin)));
   CHECK(of(potentials, 1, Confidence::softmax) == 1);
   const int32_t extremes[] = {std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()};
-  CHECK(of(extremes, 2, Confidence::margin) == 4294967295.0 * (0.02 / 2));
+  CHECK(of(extremes, 2, Confidence::margin) == 4294967295.0 * 0.02 / 2);
   CHECK(of(extremes, 2, Confidence::softmax) == 1);
 }
 

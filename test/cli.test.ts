@@ -235,6 +235,18 @@ describe('predict', () => {
     expect(readable.stdout.trim().split('\n')).toHaveLength(6);
   });
 
+  it('lets a picture leave early', async () => {
+    const path = join(folder, 'early.png');
+    await sharp({ create: { width: 28, height: 28, channels: 3, background: '#404040' } }).png().toFile(path);
+    const predictions = async (...more: string[]) =>
+      (document((await cli(['predict', model, path, '--json', ...more])).stdout) as { predictions: { timeSteps?: number; classes: unknown[] }[] }).predictions[0]!;
+    expect(await predictions('--time-steps', '4', '--early-exit', '0')).toMatchObject({ timeSteps: 1, classes: (await predictions('--time-steps', '1')).classes });
+    const late = await predictions('--time-steps', '4', '--early-exit', '1e9', '--exit-chunks', '2,2');
+    expect(late).toMatchObject({ timeSteps: 4, classes: (await predictions('--time-steps', '4')).classes });
+    expect((await cli(['predict', model, path, '--early-exit', '0'])).stdout).toContain('early.png after 1 of 8 time steps');
+    expect(await cli(['predict', model, path, '--exit-measure', 'softmax'])).toMatchObject({ code: 2 });
+  });
+
   it('says which picture cannot be read', async () => {
     const ran = await cli(['predict', model, join(folder, 'none.png')]);
     expect(ran.code).toBe(1);

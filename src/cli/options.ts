@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { confidenceMeasures } from '../snn/earlyExit.js';
+import { refused } from '../errors.js';
+import { checkEarlyExit, confidenceMeasures, type ConfidenceMeasure, type EarlyExitRule } from '../snn/earlyExit.js';
 import { maxTimeSteps } from '../snn/model.js';
 
 /** Parser of a whole number from `minimum` to `maximum`. */
@@ -40,6 +41,19 @@ export function thresholdList(text: string): number[] {
   const thresholds = text.split(',').map(numberFrom0);
   if (new Set(thresholds).size !== thresholds.length) throw new InvalidArgumentError('Expected each threshold once.');
   return thresholds;
+}
+
+/** Early exit at each threshold, from the options of the command line, checked; none without thresholds. */
+export function exitRules(
+  thresholds: readonly number[] | undefined,
+  { exitMeasure, exitChunks }: { readonly exitMeasure?: ConfidenceMeasure; readonly exitChunks?: readonly number[] },
+  timeSteps: number,
+): Required<EarlyExitRule>[] {
+  if (thresholds === undefined && (exitMeasure !== undefined || exitChunks !== undefined)) {
+    throw refused('--exit-measure and --exit-chunks say how images leave: add --early-exit, or leave them out.');
+  }
+  const rule = { ...(exitMeasure && { measure: exitMeasure }), ...(exitChunks && { chunks: exitChunks }) };
+  return (thresholds ?? []).map((threshold) => checkEarlyExit({ threshold, ...rule }, timeSteps));
 }
 
 /** `1,1,2,4`: whole numbers from 1, as often as wanted. */

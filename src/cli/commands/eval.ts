@@ -2,7 +2,6 @@ import { Option, type Command } from 'commander';
 import { firstImages } from '../../data/split.js';
 import type { Dataset, Split } from '../../data/dataset.js';
 import { datasetSpecs, openDataset } from '../../data/open.js';
-import { refused } from '../../errors.js';
 import { checkSameNetwork, compareLayers } from '../../evaluate/compare.js';
 import { DenseSession, evaluateDense, type DenseEvaluation } from '../../evaluate/dense.js';
 import { evaluate, type Evaluation } from '../../evaluate/evaluate.js';
@@ -14,12 +13,12 @@ import type { ReportData } from '../../report/data.js';
 import { compact, percent, significant } from '../../report/format.js';
 import { describeMachine, describeVersions } from '../../report/machine.js';
 import { writeReport } from '../../report/report.js';
-import { checkEarlyExit, type ConfidenceMeasure } from '../../snn/earlyExit.js';
+import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
 import { readSpikingModel } from '../../snn/file.js';
 import { SpikingSession } from '../../snn/session.js';
 import { readCheckpoint } from '../../training/checkpoint.js';
 import { Output, type Io } from '../io.js';
-import { htmlPath, shared, thresholdList } from '../options.js';
+import { exitRules, htmlPath, shared, thresholdList } from '../options.js';
 import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
 
@@ -60,7 +59,7 @@ export function addEval(program: Command, io: Io): void {
 
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
-  checkExitOptions(options);
+  exitRules(options.earlyExit, options, Math.max(...options.timeSteps)); // before minutes of work
   const model = await readSpikingModel(file);
   const network = options.against === undefined ? undefined : await readCheckpoint(options.against);
   if (network) checkSameNetwork(network, model);
@@ -129,16 +128,6 @@ function evaluateWithProgress(
       ...(limit === undefined ? {} : { limit }),
     }),
   );
-}
-
-/** Before the work begins. */
-function checkExitOptions({ earlyExit, exitMeasure: measure, exitChunks: chunks, timeSteps }: EvalCommandOptions): void {
-  if (earlyExit === undefined && (measure !== undefined || chunks !== undefined)) {
-    throw refused('--exit-measure and --exit-chunks say how images leave: give thresholds with --early-exit, or leave them out.');
-  }
-  for (const threshold of earlyExit ?? []) {
-    checkEarlyExit({ threshold, ...(measure && { measure }), ...(chunks && { chunks }) }, Math.max(...timeSteps));
-  }
 }
 
 function earlyExitCurve(

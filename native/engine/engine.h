@@ -59,7 +59,7 @@ class Engine {
   void quantize(const float* images, size_t count, size_t number, const char* what);
   void runLayers(const Pass& pass);
   void runLayer(const Pass& pass, const Chunk& chunk, const Layer& layer, const LayerOutput& output);
-  size_t framesOfPass(StreamState& stream, int32_t frameSteps, size_t left) const;
+  size_t framesOfPass(StreamState& stream, const Frames& frames, size_t done) const;
   void exitGroup(const EarlyExitOptions& options, const std::atomic<bool>& cancelled, EarlyExitResult& result);
   void letLeave(const EarlyExitOptions& options, const int32_t* potentials, int32_t steps, bool all, EarlyExitResult& result);
   void closeGaps();

@@ -56,7 +56,7 @@ export class SpikingStream {
    *   computed together, up to 64 time steps at a time, which costs less than pushes of their own.
    * @returns the read-out after each step, `potentials` [N * timeSteps, 1, classes].
    * @throws NoisefloorError INVALID_ARGUMENT (options, length of frames, or a potential could leave 32 bits: reset the
-   *   stream, or its read-out), INVALID_DATA (a pixel is NaN; the stream is as it was), ABORTED (by the signal; if this
+   *   stream, or its read-out; says how many frames the stream has taken), INVALID_DATA (a pixel is NaN; the stream is as it was), ABORTED (by the signal; if this
    *   push had begun, so are those after it until the stream is reset), DISPOSED (stream closed, session disposed), ENGINE
    *   (out of memory).
    */

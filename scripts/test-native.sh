@@ -56,16 +56,16 @@ for kind in "$@"; do
     plain)
       build build-native ""
       check_symbols build-native
-      run build-native kernels validate pool engine allocations
+      run build-native kernels validate pool engine stream allocations
       ;;
     address)
       build build-native-address address,undefined
-      run build-native-address kernels validate pool engine
+      run build-native-address kernels validate pool engine stream
       ;;
     thread)
       if thread_sanitizer_works; then
         build build-native-thread thread
-        run build-native-thread pool engine
+        run build-native-thread pool engine stream
       else
         echo "skip: ThreadSanitizer does not run here"
       fi

@@ -34,11 +34,20 @@ export { exportInt8Onnx, int8Ranges, type ValueRange } from './onnx/int8.js';
 export type * from './snn/model.js';
 export type { RunOptions, RunResult, RunStatistics } from './snn/run.js';
 export { decodeSpikingModel, encodeSpikingModel, readSpikingModel, writeSpikingModel } from './snn/file.js';
-export { simulate } from './snn/reference.js';
+export { simulate, simulateStream } from './snn/reference.js';
 export { SpikingSession, activeIsa, type SessionOptions } from './snn/session.js';
+export { SpikingStream, resetParts, type PushOptions, type ResetPart, type StreamResult } from './snn/stream.js';
+export {
+  confidenceMeasures,
+  type ConfidenceMeasure,
+  type EarlyExitOptions,
+  type EarlyExitResult,
+  type EarlyExitRule,
+} from './snn/earlyExit.js';
 export type { Isa } from './native.js';
 
 export { evaluate, type EvaluateOptions, type Evaluation, type LayerEvaluation, type SynapticOperations } from './evaluate/evaluate.js';
+export { evaluateEarlyExit, type EarlyExitEvaluation, type EarlyExitPoint, type EvaluateEarlyExitOptions } from './evaluate/earlyExit.js';
 export type { ModelledEnergy, ModelledEnergyRow } from './evaluate/energy.js';
 export type { Simulator } from './evaluate/simulator.js';
 export { logitsFromPotentials, topClasses } from './evaluate/logits.js';

@@ -48,6 +48,22 @@ export interface NativeResult {
   readonly synapticOperations?: Float64Array[];
   readonly counts?: Uint8Array[];
 }
+/** Early exit: after each of `chunks` time steps, images whose confidence is `threshold` or more leave. */
+export interface NativeEarlyExitOptions {
+  readonly chunks: Int32Array;
+  readonly measure: string;
+  readonly threshold: number;
+  /** A logit after T steps is potential * unit / T. */
+  readonly unit: number;
+}
+export interface NativeEarlyExitResult {
+  readonly steps: Int32Array;
+  readonly potentials: Int32Array;
+}
+export interface NativePushResult {
+  readonly stepsBefore: number;
+  readonly potentials: Int32Array;
+}
 export interface NativeSession {
   /** Settles once the model is laid out. */
   ready(): Promise<void>;
@@ -55,6 +71,15 @@ export interface NativeSession {
   run(id: number, images: Float32Array, options: NativeRunOptions): Promise<NativeResult>;
   /** On the calling thread, once a run in progress is done. */
   runSync(images: Float32Array, options: NativeRunOptions): NativeResult;
+  runEarlyExit(id: number, images: Float32Array, options: NativeEarlyExitOptions): Promise<NativeEarlyExitResult>;
+  /** The number of a new stream. */
+  open(): number;
+  /** @param timeSteps of each frame */
+  push(id: number, stream: number, frames: Float32Array, timeSteps: number): Promise<NativePushResult>;
+  /** In order with the pushes. */
+  reset(stream: number, readOutOnly: boolean): Promise<void>;
+  /** Frees the state of a stream once its pushes are done. */
+  close(stream: number): void;
   cancel(id: number): void;
   dispose(): Promise<void>;
   readonly isa: string;

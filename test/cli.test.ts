@@ -73,6 +73,12 @@ describe('usage', () => {
     ['an unknown surrogate', ['finetune', 'x', '--data', 'y', '--out', 'z', '--surrogate', 'step']],
     ['a loss part above 1', ['finetune', 'x', '--data', 'y', '--out', 'z', '--loss-per-step', '2']],
     ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
+    ['a threshold below 0', ['eval', 'x', '--data', 'mnist', '--early-exit', '1,-2']],
+    ['a threshold named twice', ['eval', 'x', '--data', 'mnist', '--early-exit', '1,1']],
+    ['a threshold that is no probability', ['eval', 'x', '--data', 'mnist', '--early-exit', '2', '--exit-measure', 'softmax']],
+    ['an unknown measure', ['eval', 'x', '--data', 'mnist', '--early-exit', '1', '--exit-measure', 'entropy']],
+    ['chunks of other steps', ['eval', 'x', '--data', 'mnist', '--early-exit', '1', '--exit-chunks', '1,2']],
+    ['chunks without early exit', ['eval', 'x', '--data', 'mnist', '--exit-chunks', '1,1,2,4']],
     ['a report that is no page', ['eval', 'x', '--data', 'mnist', '--report', 'r.pdf']],
   ])('exits with 2 for %s and says how to go on', async (_, argv) => {
     const ran = await cli(argv);
@@ -174,6 +180,19 @@ describe('eval', () => {
     expect(limited['images']).toBe(10);
   });
 
+  it('draws the curve of early exit', async () => {
+    const argv = ['eval', model, '--data', spec, '--time-steps', '1,4', '--early-exit', '0,0.5,1', '--exit-measure', 'softmax', '--exit-chunks', '1,3'];
+    const { code, stdout } = await cli([...argv, '--json']);
+    expect(code).toBe(0);
+    const { top1, earlyExit } = document(stdout) as { top1: number[]; earlyExit: { curve: { threshold: number; top1: number; meanSteps: number }[] } };
+    expect(earlyExit).toMatchObject({ images: 25, timeSteps: 4, measure: 'softmax', chunks: [1, 3], full: { top1: top1[1] } });
+    expect(earlyExit.curve.map(({ threshold }) => threshold)).toEqual([0, 0.5, 1]);
+    expect(earlyExit.curve[0]).toMatchObject({ top1: top1[0], meanSteps: 1, exits: [25, 0] });
+    const readable = await cli(argv);
+    expect(readable.stdout).toContain('Early exit by softmax, at most T = 4, in chunks of 1, 3:');
+    expect(readable.stdout).toMatch(/all steps .* 4\.00 /);
+  });
+
   it('writes a report with the dense network beside it', async () => {
     const report = join(folder, 'out', 'r.html');
     const argv = ['eval', model, '--data', spec, '--time-steps', '1,8', '--against', join(folder, 'trained'), '--report', report, '--json'];
@@ -214,6 +233,18 @@ describe('predict', () => {
     expect(classes[0]!.probability).toBeLessThanOrEqual(1);
     const readable = await cli(['predict', model, path]);
     expect(readable.stdout.trim().split('\n')).toHaveLength(6);
+  });
+
+  it('lets a picture leave early', async () => {
+    const path = join(folder, 'early.png');
+    await sharp({ create: { width: 28, height: 28, channels: 3, background: '#404040' } }).png().toFile(path);
+    const predictions = async (...more: string[]) =>
+      (document((await cli(['predict', model, path, '--json', ...more])).stdout) as { predictions: { timeSteps?: number; classes: unknown[] }[] }).predictions[0]!;
+    expect(await predictions('--time-steps', '4', '--early-exit', '0')).toMatchObject({ timeSteps: 1, classes: (await predictions('--time-steps', '1')).classes });
+    const late = await predictions('--time-steps', '4', '--early-exit', '1e9', '--exit-chunks', '2,2');
+    expect(late).toMatchObject({ timeSteps: 4, classes: (await predictions('--time-steps', '4')).classes });
+    expect((await cli(['predict', model, path, '--early-exit', '0'])).stdout).toContain('early.png after 1 of 8 time steps');
+    expect(await cli(['predict', model, path, '--exit-measure', 'softmax'])).toMatchObject({ code: 2 });
   });
 
   it('says which picture cannot be read', async () => {

@@ -58,4 +58,14 @@ Napi::TypedArray typedArrayArgument(Napi::Value value, napi_typedarray_type type
   return value.As<Napi::TypedArray>();
 }
 
+std::vector<float> float32sArgument(Napi::Value value, const std::string& path) {
+  const auto array = typedArrayArgument(value, napi_float32_array, "Float32Array", path).As<Napi::Float32Array>();
+  return std::vector<float>(array.Data(), array.Data() + array.ElementLength());
+}
+
+std::vector<int32_t> int32sArgument(Napi::Value value, const std::string& path) {
+  const auto array = typedArrayArgument(value, napi_int32_array, "Int32Array", path).As<Napi::Int32Array>();
+  return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
 }  // namespace noisefloor::bind

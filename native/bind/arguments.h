@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include <string>
+#include <vector>
 
 #include "../engine/error.h"
 
@@ -28,6 +29,9 @@ double numberArgument(Napi::Value value, const std::string& path);
 bool booleanArgument(Napi::Value value, const std::string& path);
 std::string stringArgument(Napi::Value value, const std::string& path);
 Napi::Array arrayArgument(Napi::Value value, const std::string& path);
+/// A copy: the caller may write to the array as soon as the call returns.
+std::vector<float> float32sArgument(Napi::Value value, const std::string& path);
+std::vector<int32_t> int32sArgument(Napi::Value value, const std::string& path);
 /// A typed array of exactly this kind.
 Napi::TypedArray typedArrayArgument(Napi::Value value, napi_typedarray_type type, const char* name,
                                     const std::string& path);

@@ -32,10 +32,6 @@ std::vector<T> copied(Napi::TypedArray array) {
   return std::vector<T>(typed.Data(), typed.Data() + typed.ElementLength());
 }
 
-std::vector<int32_t> readInt32s(Napi::Value value, const std::string& path) {
-  return copied<int32_t>(typedArrayArgument(value, napi_int32_array, "Int32Array", path));
-}
-
 Weights readWeights(Napi::Value value, const std::string& path) {
   if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int16_array) {
     return copied<int16_t>(value.As<Napi::TypedArray>());
@@ -55,7 +51,7 @@ SynapseDescription readSynapse(Napi::Value value, const std::string& path) {
   s.poolKernel = readPair(object.Get("poolKernel"), path + ".poolKernel");
   s.poolStride = readPair(object.Get("poolStride"), path + ".poolStride");
   s.stride = readPair(object.Get("stride"), path + ".stride");
-  s.multiplier = readInt32s(object.Get("multiplier"), path + ".multiplier");
+  s.multiplier = int32sArgument(object.Get("multiplier"), path + ".multiplier");
   s.shift = int32Argument(object.Get("shift"), path + ".shift");
   if (!s.convolution) return s;
   s.kernel = readPair(object.Get("kernel"), path + ".kernel");
@@ -76,10 +72,10 @@ LayerDescription readLayer(Napi::Value value, const std::string& path) {
   }
   layer.spiking = kind == "spiking";
   layer.shape = readShape(object.Get("shape"), path + ".shape");
-  layer.bias = readInt32s(object.Get("bias"), path + ".bias");
+  layer.bias = int32sArgument(object.Get("bias"), path + ".bias");
   if (layer.spiking) {
-    layer.threshold = readInt32s(object.Get("threshold"), path + ".threshold");
-    layer.initialPotential = readInt32s(object.Get("initialPotential"), path + ".initialPotential");
+    layer.threshold = int32sArgument(object.Get("threshold"), path + ".threshold");
+    layer.initialPotential = int32sArgument(object.Get("initialPotential"), path + ".initialPotential");
   }
   const Napi::Array synapses = arrayArgument(object.Get("synapses"), path + ".synapses");
   for (uint32_t i = 0; i < synapses.Length(); ++i) {

@@ -6,6 +6,18 @@
 #include "result.h"
 
 namespace noisefloor::bind {
+namespace {
+
+/// How many images the pixels are, of the model that the session has.
+size_t imagesOf(const Engine* engine, size_t pixels, const char* what) {
+  if (engine == nullptr) throw EngineError(ErrorCode::engine, "The session has no model.");
+  const size_t size = static_cast<size_t>(engine->plan().input.size());
+  if (pixels % size == 0) return pixels / size;
+  throw EngineError(ErrorCode::invalidArgument, "Expected a multiple of " + std::to_string(size) + " pixels for " + what +
+                                                    " but received " + std::to_string(pixels));
+}
+
+}  // namespace
 
 void guarded(const std::function<void()>& work, const std::function<void(ErrorCode, const std::string&)>& fail) {
   try {
@@ -42,18 +54,33 @@ void BuildJob::work(std::unique_ptr<Engine>& engine) {
 }
 
 void Run::execute(Engine* engine, const float* images, size_t length, const std::atomic<bool>& cancelled) {
-  if (engine == nullptr) throw EngineError(ErrorCode::engine, "The session has no model.");
-  const size_t size = static_cast<size_t>(engine->plan().input.size());
-  if (length % size != 0) {
-    throw EngineError(ErrorCode::invalidArgument, "Expected a multiple of " + std::to_string(size) +
-                                                      " pixels for images but received " + std::to_string(length));
-  }
-  result = engine->run(images, length / size, options, cancelled);
+  const size_t count = imagesOf(engine, length, "images");
+  result = engine->run(images, count, options, cancelled);
 }
 
 void RunJob::work(std::unique_ptr<Engine>& engine) { run_.execute(engine.get(), images_.data(), images_.size(), cancelled); }
 
 Napi::Value RunJob::value(Napi::Env env) { return toJavaScript(env, run_.result, run_.options); }
+
+void EarlyExitJob::work(std::unique_ptr<Engine>& engine) {
+  const size_t count = imagesOf(engine.get(), images_.size(), "images");
+  result_ = engine->runEarlyExit(images_.data(), count, options_, cancelled);
+}
+
+Napi::Value EarlyExitJob::value(Napi::Env env) { return toJavaScript(env, result_); }
+
+void PushJob::work(std::unique_ptr<Engine>& engine) {
+  const size_t count = imagesOf(engine.get(), frames_.size(), "frames");
+  result_ = engine->push(*stream_, {frames_.data(), count, steps_}, cancelled);
+}
+
+Napi::Value PushJob::value(Napi::Env env) { return toJavaScript(env, result_); }
+
+void ResetJob::work(std::unique_ptr<Engine>& engine) {
+  if (!engine) throw EngineError(ErrorCode::engine, "The session has no model.");
+  if (readOutOnly_) return engine->clearReadOut(*stream_);
+  stream_->reset();
+}
 
 void JobThread::push(Job* job) {
   {

@@ -84,6 +84,51 @@ class RunJob : public Job {
   Run run_;
 };
 
+class EarlyExitJob : public Job {
+ public:
+  EarlyExitJob(Napi::Env env, std::vector<float> images, EarlyExitOptions options)
+      : Job(env), images_(std::move(images)), options_(std::move(options)) {}
+
+ protected:
+  void work(std::unique_ptr<Engine>& engine) override;
+  Napi::Value value(Napi::Env env) override;
+
+ private:
+  std::vector<float> images_;
+  EarlyExitOptions options_;
+  EarlyExitResult result_;
+};
+
+class PushJob : public Job {
+ public:
+  PushJob(Napi::Env env, std::shared_ptr<StreamState> stream, std::vector<float> frames, int32_t steps)
+      : Job(env), stream_(std::move(stream)), frames_(std::move(frames)), steps_(steps) {}
+
+ protected:
+  void work(std::unique_ptr<Engine>& engine) override;
+  Napi::Value value(Napi::Env env) override;
+
+ private:
+  std::shared_ptr<StreamState> stream_;
+  std::vector<float> frames_;
+  int32_t steps_;
+  PushResult result_{};
+};
+
+/// In order with the pushes.
+class ResetJob : public Job {
+ public:
+  ResetJob(Napi::Env env, std::shared_ptr<StreamState> stream, bool readOutOnly)
+      : Job(env), stream_(std::move(stream)), readOutOnly_(readOutOnly) {}
+
+ protected:
+  void work(std::unique_ptr<Engine>& engine) override;
+
+ private:
+  std::shared_ptr<StreamState> stream_;
+  bool readOutOnly_;
+};
+
 /// Frees the engine and ends the session's thread.
 class DisposeJob : public Job {
  public:

@@ -32,4 +32,18 @@ Napi::Value toJavaScript(Napi::Env env, const RunResult& result, const RunOption
   return object;
 }
 
+Napi::Value toJavaScript(Napi::Env env, const EarlyExitResult& result) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("steps", typedArray(env, result.steps));
+  object.Set("potentials", typedArray(env, result.potentials));
+  return object;
+}
+
+Napi::Value toJavaScript(Napi::Env env, const PushResult& result) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("stepsBefore", Napi::Number::New(env, static_cast<double>(result.stepsBefore)));
+  object.Set("potentials", typedArray(env, result.potentials));
+  return object;
+}
+
 }  // namespace noisefloor::bind

@@ -7,21 +7,33 @@
 
 namespace noisefloor::bind {
 
+namespace {
+
+Confidence confidenceArgument(Napi::Value value, const std::string& path) {
+  const std::string name = stringArgument(value, path);
+  if (name == "margin") return Confidence::margin;
+  if (name == "softmax") return Confidence::softmax;
+  throw coded(value.Env(), "INVALID_ARGUMENT", "Expected margin or softmax for " + path);
+}
+
+}  // namespace
+
 Napi::Function sessionClass(Napi::Env env) {
   return Session::DefineClass(env, "Session",
                               {Session::InstanceMethod<&Session::ready>("ready"),
                                Session::InstanceMethod<&Session::run>("run"),
                                Session::InstanceMethod<&Session::runSync>("runSync"),
+                               Session::InstanceMethod<&Session::runEarlyExit>("runEarlyExit"),
+                               Session::InstanceMethod<&Session::open>("open"),
+                               Session::InstanceMethod<&Session::push>("push"),
+                               Session::InstanceMethod<&Session::reset>("reset"),
+                               Session::InstanceMethod<&Session::close>("close"),
                                Session::InstanceMethod<&Session::cancel>("cancel"),
                                Session::InstanceMethod<&Session::dispose>("dispose"),
                                Session::InstanceAccessor<&Session::isa>("isa")});
 }
 
 namespace {
-
-Napi::Float32Array imagesArgument(const Napi::Value& value) {
-  return typedArrayArgument(value, napi_float32_array, "Float32Array", "images").As<Napi::Float32Array>();
-}
 
 RunOptions optionsArgument(const Napi::Value& value) {
   const Napi::Object given = objectArgument(value, "options");
@@ -82,6 +94,23 @@ Napi::Promise Session::start(std::unique_ptr<Job> job) {
   return promise;
 }
 
+Napi::Promise Session::startRun(Napi::Value id, std::unique_ptr<Job> job) {
+  const uint32_t number = static_cast<uint32_t>(int32Argument(id, "id"));
+  if (runs_.count(number) != 0) throw coded(Env(), "INVALID_ARGUMENT", "Expected a new number for id");
+  runs_[number] = job.get();
+  return start(std::move(job));
+}
+
+void Session::throwIfDisposed() const {
+  if (disposed_) throw coded(Env(), "DISPOSED", "The session is disposed.");
+}
+
+const std::shared_ptr<StreamState>& Session::streamArgument(Napi::Value value) const {
+  const auto stream = streams_.find(static_cast<uint32_t>(int32Argument(value, "stream")));
+  if (stream == streams_.end()) throw coded(Env(), "DISPOSED", "The stream is closed.");
+  return stream->second;
+}
+
 void Session::settled(Napi::Env env, Job* job) {
   const Napi::HandleScope scope(env);
   for (auto run = runs_.begin(); run != runs_.end(); ++run) {
@@ -101,31 +130,52 @@ Napi::Value Session::ready(const Napi::CallbackInfo&) { return ready_.Value(); }
 Napi::Value Session::isa(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), isaName(isa_)); }
 
 Napi::Value Session::run(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  throwIfDisposed(env);
-  const uint32_t id = static_cast<uint32_t>(int32Argument(info[0], "id"));
-  const Napi::Float32Array images = imagesArgument(info[1]);
+  throwIfDisposed();
   const RunOptions options = optionsArgument(info[2]);
-  if (runs_.count(id) != 0) throw coded(env, "INVALID_ARGUMENT", "Expected a new number for id");
-  // Copied: the caller may write to the array as soon as this returns.
-  std::vector<float> copy(images.Data(), images.Data() + images.ElementLength());
-  auto job = std::make_unique<RunJob>(env, std::move(copy), options);
-  runs_[id] = job.get();
-  return start(std::move(job));
+  return startRun(info[0], std::make_unique<RunJob>(info.Env(), float32sArgument(info[1], "images"), options));
+}
+
+Napi::Value Session::runEarlyExit(const Napi::CallbackInfo& info) {
+  throwIfDisposed();
+  const Napi::Object given = objectArgument(info[2], "options");
+  EarlyExitOptions options;
+  options.chunks = int32sArgument(given.Get("chunks"), "chunks");
+  options.measure = confidenceArgument(given.Get("measure"), "measure");
+  options.threshold = numberArgument(given.Get("threshold"), "threshold");
+  options.unit = numberArgument(given.Get("unit"), "unit");
+  return startRun(info[0], std::make_unique<EarlyExitJob>(info.Env(), float32sArgument(info[1], "images"), std::move(options)));
+}
+
+Napi::Value Session::open(const Napi::CallbackInfo& info) {
+  throwIfDisposed();
+  streams_[++lastStream_] = std::make_shared<StreamState>();
+  return Napi::Number::New(info.Env(), lastStream_);
+}
+
+Napi::Value Session::push(const Napi::CallbackInfo& info) {
+  throwIfDisposed();
+  const int32_t steps = int32Argument(info[3], "timeSteps");
+  return startRun(info[0], std::make_unique<PushJob>(info.Env(), streamArgument(info[1]), float32sArgument(info[2], "frames"), steps));
+}
+
+Napi::Value Session::reset(const Napi::CallbackInfo& info) {
+  throwIfDisposed();
+  return start(std::make_unique<ResetJob>(info.Env(), streamArgument(info[0]), booleanArgument(info[1], "readOutOnly")));
+}
+
+Napi::Value Session::close(const Napi::CallbackInfo& info) {
+  streams_.erase(static_cast<uint32_t>(int32Argument(info[0], "stream")));
+  return info.Env().Undefined();
 }
 
 Napi::Value Session::runSync(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  throwIfDisposed(env);
-  const Napi::Float32Array images = imagesArgument(info[0]);
+  throwIfDisposed();
+  const auto images = typedArrayArgument(info[0], napi_float32_array, "Float32Array", "images").As<Napi::Float32Array>();
   Run run{optionsArgument(info[1]), {}};
   guarded([&] { thread_->runHere(run, images.Data(), images.ElementLength()); },
           [&](ErrorCode code, const std::string& message) { throw coded(env, errorCodeName(code), message); });
   return toJavaScript(env, run.result, run.options);
-}
-
-void Session::throwIfDisposed(Napi::Env env) const {
-  if (disposed_) throw coded(env, "DISPOSED", "The session is disposed.");
 }
 
 Napi::Value Session::cancel(const Napi::CallbackInfo& info) {
@@ -141,8 +191,9 @@ Napi::Value Session::cancel(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
-  if (disposed_) throw coded(info.Env(), "DISPOSED", "The session is disposed.");
+  throwIfDisposed();
   disposed_ = true;
+  streams_.clear();
   for (auto& run : runs_) run.second->cancelled = true;
   return start(std::make_unique<DisposeJob>(info.Env()));
 }

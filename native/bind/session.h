@@ -15,6 +15,11 @@ void settleJob(Napi::Env env, Napi::Function, class Session* session, Job* job);
 ///   ready(): Promise<void>
 ///   run(id: number, images: Float32Array, options: NativeRunOptions): Promise<NativeResult>
 ///   runSync(images: Float32Array, options: NativeRunOptions): NativeResult
+///   runEarlyExit(id: number, images: Float32Array, options: NativeEarlyExitOptions): Promise<NativeEarlyExitResult>
+///   open(): number
+///   push(id: number, stream: number, frames: Float32Array, timeSteps: number): Promise<NativePushResult>
+///   reset(stream: number, readOutOnly: boolean): Promise<void>
+///   close(stream: number): void
 ///   cancel(id: number): void
 ///   dispose(): Promise<void>
 ///   readonly isa: string
@@ -26,6 +31,7 @@ void settleJob(Napi::Env env, Napi::Function, class Session* session, Job* job);
 /// - The thread ends by dispose(), by garbage collection of an idle session, or with the environment (a worker that
 ///   is terminated): the clean-up hook is added after the thread-safe function and so runs before its own, while the
 ///   function can still be called; once the hook has joined the thread, nobody calls it any more.
+/// - The state of a stream belongs to streams_ until it is closed, and to the jobs that need it.
 /// - Jobs that the environment never settled come back to settleJob with env == nullptr and are deleted there.
 class Session : public Napi::ObjectWrap<Session> {
  public:
@@ -35,6 +41,11 @@ class Session : public Napi::ObjectWrap<Session> {
   Napi::Value ready(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value runSync(const Napi::CallbackInfo& info);
+  Napi::Value runEarlyExit(const Napi::CallbackInfo& info);
+  Napi::Value open(const Napi::CallbackInfo& info);
+  Napi::Value push(const Napi::CallbackInfo& info);
+  Napi::Value reset(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   Napi::Value isa(const Napi::CallbackInfo& info);
@@ -45,7 +56,10 @@ class Session : public Napi::ObjectWrap<Session> {
   using Done = Napi::TypedThreadSafeFunction<Session, Job, settleJob>;
 
   Napi::Promise start(std::unique_ptr<Job> job);
-  void throwIfDisposed(Napi::Env env) const;
+  /// The same for one that `cancel` can stop.
+  Napi::Promise startRun(Napi::Value id, std::unique_ptr<Job> job);
+  void throwIfDisposed() const;
+  const std::shared_ptr<StreamState>& streamArgument(Napi::Value value) const;
   void shutDown();
   static void onEnvironmentEnd(void* session) { static_cast<Session*>(session)->shutDown(); }
 
@@ -55,6 +69,8 @@ class Session : public Napi::ObjectWrap<Session> {
   Napi::ObjectReference ready_;
   std::unique_ptr<JobThread> thread_;
   std::map<uint32_t, Job*> runs_;
+  std::map<uint32_t, std::shared_ptr<StreamState>> streams_;
+  uint32_t lastStream_ = 0;
   size_t pending_ = 0;
   bool disposed_ = false;
 };

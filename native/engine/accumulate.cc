@@ -31,9 +31,11 @@ inline void addGroupRow(const Synapse& synapse, size_t outPerGroup, size_t group
   for (size_t c = begin; c < end; ++c) addWrapping(acc[c - range.begin], weights[c - first] * value);
 }
 
-const int16_t* pixelAt(const Chunk& chunk, const Position& at, int32_t y, int32_t x) {
+const int16_t* pixelAt(const Chunk& chunk, const Position& at, uint32_t frame, int32_t y, int32_t x) {
   const Shape& shape = chunk.plan->input;
-  return chunk.input + at.in(shape, y, x) * static_cast<size_t>(shape.channels);
+  const size_t image = at.image * chunk.frames + frame;
+  const size_t position = image * static_cast<size_t>(shape.positions()) + static_cast<size_t>(y * shape.width + x);
+  return chunk.input + position * static_cast<size_t>(shape.channels);
 }
 
 }  // namespace
@@ -82,7 +84,7 @@ void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& 
   });
 }
 
-void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at, uint32_t frame,
                      uint32_t block, Buffer<int16_t>& patch, int32_t* acc) {
   const size_t channels = static_cast<size_t>(chunk.plan->input.channels);
   const size_t window = static_cast<size_t>(synapse.geometry.poolSize());
@@ -90,7 +92,7 @@ void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& la
   std::memset(patch.data(), 0, sizeof(int16_t) * synapse.pairs * 2);
   synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t element, int32_t y, int32_t x, int32_t count) {
     const size_t slot = static_cast<size_t>(tap) * window + static_cast<size_t>(element);
-    std::memcpy(patch.data() + slot * channels, pixelAt(chunk, at, y, x),
+    std::memcpy(patch.data() + slot * channels, pixelAt(chunk, at, frame, y, x),
                 sizeof(int16_t) * channels * static_cast<size_t>(count));
   });
   const size_t blockSize = static_cast<size_t>(synapse.pairs) * layer.width * 2;
@@ -98,14 +100,14 @@ void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& la
 }
 
 void accumulateDenseGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
-                            uint32_t block, int32_t* acc) {
+                            uint32_t frame, uint32_t block, int32_t* acc) {
   std::memset(acc, 0, sizeof(int32_t) * layer.width);
   const size_t channels = static_cast<size_t>(chunk.plan->input.channels);
   const size_t inPerGroup = channels / static_cast<size_t>(synapse.groups);
   const size_t outPerGroup = static_cast<size_t>(layer.shape.channels / synapse.groups);
   const ChannelRange range = blockChannels(layer, block);
   synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
-    const int16_t* pixel = pixelAt(chunk, at, y, x);
+    const int16_t* pixel = pixelAt(chunk, at, frame, y, x);
     const size_t row = static_cast<size_t>(tap) * channels;
     for (size_t i = 0; i < channels * static_cast<size_t>(count); ++i) {
       addGroupRow(synapse, outPerGroup, i % channels / inPerGroup, row + i, pixel[i], range, acc);
@@ -114,11 +116,11 @@ void accumulateDenseGrouped(const Chunk& chunk, const Synapse& synapse, const La
 }
 
 void accumulateDenseIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
-                             uint32_t block, int32_t* acc) {
+                             uint32_t frame, uint32_t block, int32_t* acc) {
   std::memset(acc, 0, sizeof(int32_t) * layer.width);
   const ChannelRange range = blockChannels(layer, block);
   synapse.geometry.forEachRun(at.y, at.x, [&](int32_t, int32_t, int32_t y, int32_t x, int32_t) {
-    const int16_t* pixel = pixelAt(chunk, at, y, x);
+    const int16_t* pixel = pixelAt(chunk, at, frame, y, x);
     for (size_t c = range.begin; c < range.end; ++c) addWrapping(acc[c - range.begin], pixel[c]);
   });
 }

@@ -12,13 +12,13 @@ void accumulateIdentity(const Chunk& chunk, const Synapse& synapse, const Layer&
 void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
                        uint32_t block, int32_t* acc);
 
-/// Analog input: acc [width], overwritten. `patch` is scratch memory.
-void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+/// Analog input, one frame of it: acc [width], overwritten. `patch` is scratch memory.
+void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at, uint32_t frame,
                      uint32_t block, Buffer<int16_t>& patch, int32_t* acc);
 void accumulateDenseGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
-                            uint32_t block, int32_t* acc);
+                            uint32_t frame, uint32_t block, int32_t* acc);
 void accumulateDenseIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
-                             uint32_t block, int32_t* acc);
+                             uint32_t frame, uint32_t block, int32_t* acc);
 
 /// Adds what the spikes of one row of the source cost: operations [steps], or [1] for the analog input; see src/snn/run.ts.
 void countOperations(const Chunk& chunk, const Synapse& synapse, size_t row, uint64_t* operations);

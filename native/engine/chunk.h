@@ -63,7 +63,8 @@ struct Chunk {
   uint32_t steps = 0;
   StepLists lists{};
   size_t images = 0;
-  const int16_t* input = nullptr;  ///< [image][y][x][channel]
+  uint32_t frames = 1;             ///< inputs of an image, one after the other, each for steps / frames steps
+  const int16_t* input = nullptr;  ///< [image][frame][y][x][channel]
   std::vector<SpikeStore>* stores = nullptr;
 
   const Layer& sourceOf(const Synapse& s) const { return plan->layers[static_cast<size_t>(s.source)]; }

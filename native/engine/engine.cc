@@ -5,6 +5,7 @@
 #include <string>
 
 #include "error.h"
+#include "pass.h"
 #include "quantize.h"
 
 namespace noisefloor {
@@ -16,50 +17,32 @@ constexpr size_t storeBudget = size_t{192} << 20;
 
 }  // namespace
 
-struct Engine::Progress {
-  const float* images;
-  size_t total;
-  size_t first;   ///< of the chunk
-  size_t count;   ///< in the chunk
-  const RunOptions& options;
-  const std::atomic<bool>& cancelled;
-  RunResult& result;
-
-  uint32_t steps() const { return static_cast<uint32_t>(options.timeSteps); }
-  void throwIfCancelled() const {
-    if (cancelled) throw EngineError(ErrorCode::aborted, "The run was aborted.");
-  }
-};
-
 Engine::Engine(const ModelDescription& model, Isa isa, unsigned threads)
     : plan_(makePlan(model)), isa_(isa), pool_(threads), stores_(plan_.slots), scratch_(pool_.size()) {}
 
 /// As many images at a time as the spike stores allow, in chunks of nearly equal size.
-size_t Engine::chunkSize(uint32_t steps, size_t count) {
+size_t Engine::chunkSize(uint32_t steps, size_t count, size_t bytesPerImage) {
   slotBytes_.assign(plan_.slots, 0);
   for (const Layer& layer : plan_.layers) {
     if (layer.spiking) slotBytes_[layer.slot] = std::max(slotBytes_[layer.slot], LayerPass::storeBytes(layer, steps, 1));
   }
-  size_t perImage = 1;
+  size_t perImage = bytesPerImage + 1;
   for (size_t bytes : slotBytes_) perImage += bytes;
   const size_t largest = std::clamp<size_t>(storeBudget / perImage, 1, maxChunk);
   const size_t chunks = (count + largest - 1) / largest;
   return (count + chunks - 1) / chunks;
 }
 
-void Engine::reserve(uint32_t steps, size_t images) {
+void Engine::reserve(uint32_t steps, size_t images, size_t inputs) {
   for (const Layer& layer : plan_.layers) {
     if (layer.spiking) LayerPass::reserveStore(layer, steps, images, stores_[layer.slot]);
   }
-  input_.reserve(images * static_cast<size_t>(plan_.input.size()));
+  input_.reserve(inputs * static_cast<size_t>(plan_.input.size()));
 }
 
 RunResult Engine::run(const float* images, size_t count, const RunOptions& options,
                       const std::atomic<bool>& cancelled) {
-  if (options.timeSteps < 1 || options.timeSteps > maxTimeSteps) {
-    throw EngineError(ErrorCode::invalidArgument, "Expected 1 to " + std::to_string(maxTimeSteps) +
-                                                      " for timeSteps but received " + std::to_string(options.timeSteps));
-  }
+  checkTimeSteps(options.timeSteps);
   RunResult result;
   const uint32_t steps = static_cast<uint32_t>(options.timeSteps);
   result.potentials.resize(steps * count * static_cast<size_t>(plan_.layers.back().shape.channels));
@@ -72,24 +55,31 @@ RunResult Engine::run(const float* images, size_t count, const RunOptions& optio
     if (options.counts) result.counts.emplace_back(count * static_cast<size_t>(layer.shape.size()));
   }
   if (count == 0) return result;
-  const size_t chunk = chunkSize(steps, count);
-  reserve(steps, chunk);
+  const size_t chunk = chunkSize(steps, count, 0);
+  reserve(steps, chunk, chunk);
   for (size_t first = 0; first < count; first += chunk) {
-    const Progress progress{images, count, first, std::min(chunk, count - first), options, cancelled, result};
-    quantize(progress);
-    runLayers(progress);
+    Pass pass{std::min(chunk, count - first), steps, cancelled};
+    pass.input = input_.data();
+    pass.potentials = result.potentials.data() + first * static_cast<size_t>(plan_.layers.back().shape.channels);
+    pass.totalImages = count;
+    pass.result = &result;
+    pass.options = options;
+    pass.firstImage = first;
+    quantize(images + first * static_cast<size_t>(plan_.input.size()), pass.images, first, "Image");
+    runLayers(pass);
   }
   return result;
 }
 
-void Engine::quantize(const Progress& progress) {
+/// @param number of the first image, and `what` it is: for the message
+void Engine::quantize(const float* images, size_t count, size_t number, const char* what) {
   const Shape& shape = plan_.input;
   const size_t size = static_cast<size_t>(shape.size());
   const size_t rows = static_cast<size_t>(shape.height);
-  std::atomic<size_t> firstNaN{progress.count};
-  pool_.parallelFor(progress.count * rows, [&](size_t item, unsigned) {
+  std::atomic<size_t> firstNaN{count};
+  pool_.parallelFor(count * rows, [&](size_t item, unsigned) {
     const size_t image = item / rows;
-    const float* pixels = progress.images + (progress.first + image) * size;
+    const float* pixels = images + image * size;
     if (quantizeRow(pixels, shape, plan_.inputScale, static_cast<int32_t>(item % rows), input_.data() + image * size)) {
       return;
     }
@@ -97,57 +87,60 @@ void Engine::quantize(const Progress& progress) {
     while (image < known && !firstNaN.compare_exchange_weak(known, image)) {
     }
   });
-  if (firstNaN == progress.count) return;
-  throw EngineError(ErrorCode::invalidData, "Image " + std::to_string(progress.first + firstNaN) +
+  if (firstNaN == count) return;
+  throw EngineError(ErrorCode::invalidData, std::string(what) + " " + std::to_string(number + firstNaN) +
                                                 " has a pixel that is not a number: check its normalisation.");
 }
 
-void Engine::runLayers(const Progress& progress) {
+void Engine::runLayers(const Pass& pass) {
   Chunk chunk;
   chunk.plan = &plan_;
   chunk.kernels = &kernelsOf(isa_);
-  chunk.word = wordKernels(*chunk.kernels, isa_, progress.steps());
-  chunk.steps = progress.steps();
+  chunk.word = wordKernels(*chunk.kernels, isa_, pass.steps);
+  chunk.steps = pass.steps;
   chunk.lists = stepLists(chunk.steps);
-  chunk.images = progress.count;
-  chunk.input = input_.data();
+  chunk.images = pass.images;
+  chunk.frames = pass.frames;
+  chunk.input = pass.input;
   chunk.stores = &stores_;
-  RunResult& result = progress.result;
   size_t spiking = 0;
   size_t synapse = 0;
-  for (const Layer& layer : plan_.layers) {
+  for (size_t l = 0; l < plan_.layers.size(); ++l) {
+    const Layer& layer = plan_.layers[l];
     LayerOutput output;
-    output.totalImages = progress.total;
-    output.statistics = progress.options.statistics;
+    output.totalImages = pass.totalImages;
+    output.statistics = pass.options.statistics;
+    if (pass.before != nullptr) output.before = pass.before->of(l);
+    if (pass.after != nullptr) output.after = pass.after->of(l);
     if (!layer.spiking) {
-      output.potentials = result.potentials.data() + progress.first * static_cast<size_t>(layer.shape.channels);
-    } else if (progress.options.counts) {
-      output.counts = result.counts[spiking].data() + progress.first * static_cast<size_t>(layer.shape.size());
+      output.potentials = pass.potentials;
+    } else if (pass.options.counts) {
+      output.counts = pass.result->counts[spiking].data() + pass.firstImage * static_cast<size_t>(layer.shape.size());
     }
     const auto began = std::chrono::steady_clock::now();
-    runLayer(progress, chunk, layer, output);
-    if (progress.options.layerSeconds != nullptr) {
+    runLayer(pass, chunk, layer, output);
+    if (pass.options.layerSeconds != nullptr) {
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
-      (*progress.options.layerSeconds)[static_cast<size_t>(&layer - plan_.layers.data())] += seconds.count();
+      (*pass.options.layerSeconds)[l] += seconds.count();
     }
     if (output.statistics) {
-      double* spikes = layer.spiking ? result.spikes[spiking].data() : nullptr;
-      addStatistics(layer, chunk.steps, spikes, result.operations.data() + synapse);
+      double* spikes = layer.spiking ? pass.result->spikes[spiking].data() : nullptr;
+      addStatistics(layer, chunk.steps, spikes, pass.result->operations.data() + synapse);
     }
     spiking += layer.spiking ? 1 : 0;
     synapse += layer.synapses.size();
   }
 }
 
-void Engine::runLayer(const Progress& progress, const Chunk& chunk, const Layer& layer, const LayerOutput& output) {
-  progress.throwIfCancelled();
-  LayerPass pass(chunk, layer, output, pool_.size(), tilesLeft_);
-  for (Scratch& scratch : scratch_) pass.prepare(scratch);
-  pool_.parallelFor(pass.items(), [&](size_t item, unsigned worker) {
-    if (!progress.cancelled) pass.run(item, scratch_[worker]);
+void Engine::runLayer(const Pass& pass, const Chunk& chunk, const Layer& layer, const LayerOutput& output) {
+  pass.throwIfCancelled();
+  LayerPass layerPass(chunk, layer, output, pool_.size(), tilesLeft_);
+  for (Scratch& scratch : scratch_) layerPass.prepare(scratch);
+  pool_.parallelFor(layerPass.items(), [&](size_t item, unsigned worker) {
+    if (!pass.cancelled) layerPass.run(item, scratch_[worker]);
   });
   // A cancelled pass leaves its spikes unfinished: nothing may read them.
-  progress.throwIfCancelled();
+  pass.throwIfCancelled();
 }
 
 void Engine::addStatistics(const Layer& layer, uint32_t steps, double* spikes, std::vector<double>* operations) const {

@@ -5,8 +5,10 @@
 
 #include "../kernels/dispatch.h"
 #include "../pool/thread_pool.h"
+#include "early_exit.h"
 #include "layer_pass.h"
 #include "plan.h"
+#include "stream.h"
 
 namespace noisefloor {
 
@@ -25,6 +27,8 @@ struct RunResult {
   std::vector<std::vector<uint8_t>> counts;      ///< per spiking layer [images][C][H][W]
 };
 
+struct Pass;
+
 /// Runs one model. Deterministic: the result depends on neither the instruction set nor the number of threads.
 /// One run at a time; the memory of a run stays for the next.
 class Engine {
@@ -39,14 +43,26 @@ class Engine {
   /// NaN (naming the image), ABORTED soon after `cancelled` turns true.
   RunResult run(const float* images, size_t count, const RunOptions& options, const std::atomic<bool>& cancelled);
 
- private:
-  struct Progress;
+  /// Runs on from where the stream is. Throws as run does, INVALID_ARGUMENT too where a potential could leave int32, and
+  /// ABORTED for a stream that an error left in the middle.
+  PushResult push(StreamState& stream, const Frames& frames, const std::atomic<bool>& cancelled);
+  /// The read-out of the stream starts from 0 again.
+  void clearReadOut(StreamState& stream) const;
 
-  size_t chunkSize(uint32_t steps, size_t count);
-  void reserve(uint32_t steps, size_t images);
-  void quantize(const Progress& progress);
-  void runLayers(const Progress& progress);
-  void runLayer(const Progress& progress, const Chunk& chunk, const Layer& layer, const LayerOutput& output);
+  /// Runs images [count][C][H][W] until each is sure or has taken all steps. Throws as run does.
+  EarlyExitResult runEarlyExit(const float* images, size_t count, const EarlyExitOptions& options,
+                               const std::atomic<bool>& cancelled);
+
+ private:
+  size_t chunkSize(uint32_t steps, size_t count, size_t bytesPerImage);
+  void reserve(uint32_t steps, size_t images, size_t inputs);
+  void quantize(const float* images, size_t count, size_t number, const char* what);
+  void runLayers(const Pass& pass);
+  void runLayer(const Pass& pass, const Chunk& chunk, const Layer& layer, const LayerOutput& output);
+  size_t framesOfPass(StreamState& stream, const Frames& frames, size_t done) const;
+  void exitGroup(const EarlyExitOptions& options, const std::atomic<bool>& cancelled, EarlyExitResult& result);
+  void letLeave(const EarlyExitOptions& options, const int32_t* potentials, int32_t steps, bool all, EarlyExitResult& result);
+  void closeGaps();
   void addStatistics(const Layer& layer, uint32_t steps, double* spikes, std::vector<double>* operations) const;
 
   Plan plan_;
@@ -57,6 +73,7 @@ class Engine {
   Countdowns tilesLeft_;
   std::vector<size_t> slotBytes_;
   Buffer<int16_t> input_;
+  EarlyExitScratch exit_;
 };
 
 }  // namespace noisefloor

@@ -1,6 +1,7 @@
 #include "layer_pass.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "accumulate.h"
 
@@ -301,13 +302,31 @@ size_t LayerPass::unitSize(const Unit& unit) const {
   return static_cast<size_t>(unit.endColumn - unit.firstColumn) * static_cast<size_t>(s.geometry.kernel.y) * s.tapBytes;
 }
 
+/// Each frame once, whatever its steps: a single one stands for all steps, the sums of several are copied to theirs.
+void LayerPass::accumulateAnalog(const Synapse& s, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) const {
+  const uint32_t copies = chunk_.frames == 1 ? 1 : chunk_.steps / chunk_.frames;
+  for (uint32_t frame = 0; frame < chunk_.frames; ++frame) {
+    const int32_t* sums = acc;
+    if (s.method == Method::dense) {
+      accumulateDense(chunk_, s, layer_, at, frame, block, scratch.patch, acc);
+    } else if (s.method == Method::denseGrouped) {
+      accumulateDenseGrouped(chunk_, s, layer_, at, frame, block, acc);
+    } else {
+      accumulateDenseIdentity(chunk_, s, layer_, at, frame, block, acc);
+    }
+    acc += layer_.width;
+    for (uint32_t copy = 1; copy < copies; ++copy, acc += layer_.width) std::memcpy(acc, sums, sizeof(int32_t) * layer_.width);
+  }
+}
+
 /// The sums of the gathering synapses are in `acc`; adds those of the others, integrates and fires.
 void LayerPass::finishPosition(size_t index, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) {
   for (size_t i = 0; i < layer_.synapses.size(); ++i, acc += static_cast<size_t>(chunk_.steps) * layer_.width) {
     const Synapse& s = layer_.synapses[i];
     Term& term = scratch.terms[i];
     const int32_t* multiplier = s.multiplier.data() + static_cast<size_t>(block) * layer_.width;
-    term = {nullptr, acc, s.analog() ? 0 : layer_.width, multiplier, s.half, s.shift};
+    const bool constant = s.analog() && chunk_.frames == 1;
+    term = {nullptr, acc, constant ? 0 : layer_.width, multiplier, s.half, s.shift};
     switch (s.method) {
       case Method::gather: break;
       case Method::grouped: accumulateGrouped(chunk_, s, layer_, at, block, acc); break;
@@ -319,9 +338,9 @@ void LayerPass::finishPosition(size_t index, const Position& at, uint32_t block,
           term.stepStride = layer_.wordsOf(block);
         }
         break;
-      case Method::dense: accumulateDense(chunk_, s, layer_, at, block, scratch.patch, acc); break;
-      case Method::denseGrouped: accumulateDenseGrouped(chunk_, s, layer_, at, block, acc); break;
-      case Method::denseIdentity: accumulateDenseIdentity(chunk_, s, layer_, at, block, acc); break;
+      case Method::dense:
+      case Method::denseGrouped:
+      case Method::denseIdentity: accumulateAnalog(s, at, block, acc, scratch); break;
     }
   }
   if (layer_.spiking) {
@@ -343,8 +362,10 @@ const void* LayerPass::identityWords(const Synapse& s, const Position& at, uint3
 
 void LayerPass::fire(size_t index, uint32_t block, const Scratch& scratch) {
   const size_t first = static_cast<size_t>(block) * layer_.width;
+  const size_t at = index * layer_.channelStride() + first;
   const Neurons neurons = {layer_.bias.data() + first, layer_.threshold.data() + first,
-                           layer_.initialPotential.data() + first};
+                           output_.before != nullptr ? output_.before + at : layer_.initialPotential.data() + first,
+                           output_.after != nullptr ? output_.after + at : nullptr};
   uint8_t* words = chunk_.storeOf(layer_).words.data() + index * chunk_.wordStride(layer_) + first * chunk_.word.bytes;
   chunk_.word.fire(scratch.terms.data(), static_cast<uint32_t>(scratch.terms.size()), neurons, chunk_.steps,
                    layer_.wordsOf(block), words);
@@ -354,7 +375,8 @@ void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
   const size_t classes = static_cast<size_t>(layer_.shape.channels);
   const size_t first = static_cast<size_t>(block) * layer_.width;
   for (size_t w = 0; w < layer_.width && first + w < classes; ++w) {
-    uint32_t potential = 0;
+    const size_t at = index * layer_.channelStride() + first + w;
+    uint32_t potential = output_.before != nullptr ? static_cast<uint32_t>(output_.before[at]) : 0;
     for (uint32_t t = 0; t < chunk_.steps; ++t) {
       potential += static_cast<uint32_t>(layer_.bias[first + w]);
       for (const Term& term : scratch.terms) {
@@ -364,6 +386,7 @@ void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
       }
       output_.potentials[(t * output_.totalImages + index) * classes + first + w] = static_cast<int32_t>(potential);
     }
+    if (output_.after != nullptr) output_.after[at] = static_cast<int32_t>(potential);
   }
 }
 

@@ -44,6 +44,9 @@ struct LayerOutput {
   size_t totalImages = 0;
   uint8_t* counts = nullptr;  ///< spiking, if asked: of the first image of the chunk, [image][C][H][W]
   bool statistics = false;
+  // Potentials [image][y][x][channelStride] around the pass.
+  const int32_t* before = nullptr;  ///< null: the initial ones
+  int32_t* after = nullptr;         ///< may be `before`; null: nobody asks
 };
 
 /// One layer over one chunk: the rows of positions of all images are cut into tiles, and where there are too few tiles for
@@ -93,6 +96,7 @@ class LayerPass {
   const void* identityWords(const Synapse& synapse, const Position& at, uint32_t block) const;
   void gatherOne(size_t position, size_t positions, uint32_t block, size_t unit, int32_t* acc, const Scratch& scratch) const;
   void gatherUnit(const Tile& range, uint32_t block, size_t unit, bool more, Scratch& scratch) const;
+  void accumulateAnalog(const Synapse& synapse, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) const;
   void finishPosition(size_t index, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch);
   void fire(size_t index, uint32_t block, const Scratch& scratch);
   void readOut(size_t index, uint32_t block, const Scratch& scratch);

@@ -88,6 +88,7 @@ Layer makeLayer(const LayerDescription& description, const Plan& plan) {
     layer.synapses.push_back(makeSynapse(s, source, layer));
   }
   makeUnits(layer);
+  layer.currents = currentRanges(description);
   return layer;
 }
 

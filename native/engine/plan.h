@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "bounds.h"
 #include "buffer.h"
 #include "description.h"
 #include "fanout.h"
@@ -71,6 +72,7 @@ struct Layer {
   std::vector<int32_t> bias;
   std::vector<int32_t> threshold;
   std::vector<int32_t> initialPotential;
+  std::vector<CurrentRange> currents;  ///< [channels]: of a step, see bounds.h
 
   bool listed = false;  ///< some later synapse reads the lists of its spikes
   bool merged = false;  ///< some later synapse reads merged lists of its spikes

@@ -133,9 +133,7 @@ State initialState(const ModelDescription& model) {
   return state;
 }
 
-}  // namespace
-
-RunResult simulate(const ModelDescription& model, const std::vector<float>& images, size_t count, int32_t timeSteps) {
+RunResult emptyResult(const ModelDescription& model, size_t count, int32_t timeSteps) {
   const size_t steps = static_cast<size_t>(timeSteps);
   RunResult result;
   result.potentials.resize(steps * count * static_cast<size_t>(model.layers.back().shape.channels));
@@ -147,12 +145,30 @@ RunResult simulate(const ModelDescription& model, const std::vector<float>& imag
     result.spikes.emplace_back(steps);
     result.counts.emplace_back(count * static_cast<size_t>(layer.shape.size()));
   }
+  return result;
+}
+
+}  // namespace
+
+RunResult simulate(const ModelDescription& model, const std::vector<float>& images, size_t count, int32_t timeSteps) {
+  RunResult result = emptyResult(model, count, timeSteps);
   for (size_t image = 0; image < count; ++image) {
     const Map input = quantized(model, images.data() + image * static_cast<size_t>(model.input.size()));
     State state = initialState(model);
     for (int32_t t = 0; t < timeSteps; ++t) step(model, input, image, count, t, state, result);
   }
   return result;
+}
+
+std::vector<int32_t> simulateFrames(const ModelDescription& model, const std::vector<float>& frames, int32_t frameSteps) {
+  const size_t size = static_cast<size_t>(model.input.size());
+  const int32_t steps = static_cast<int32_t>(frames.size() / size) * frameSteps;
+  RunResult result = emptyResult(model, 1, steps);
+  State state = initialState(model);
+  for (int32_t t = 0; t < steps; ++t) {
+    step(model, quantized(model, frames.data() + static_cast<size_t>(t / frameSteps) * size), 0, 1, t, state, result);
+  }
+  return result.potentials;
 }
 
 }  // namespace noisefloor::test

@@ -47,4 +47,23 @@ TEST_ISA(aRunAllocatesItsResultAndNothingElse) {
   }
 }
 
+TEST_ISA(streamsAndEarlyExitAllocateTheirResultsAndNothingElse) {
+  const std::atomic<bool> never{false};
+  ModelBuilder b = randomModel(7);
+  const std::vector<float> images = b.images(5);
+  Engine engine(b.model, isa, 2);
+  StreamState stream;
+  for (int32_t steps : {1, 2}) engine.push(stream, {images.data(), 5, steps}, never);
+  const EarlyExitOptions exit = {{1, 1, 2}, Confidence::margin, 0.5, 1e-3};
+  engine.runEarlyExit(images.data(), 5, exit, never);
+  const size_t before = allocations;
+  engine.push(stream, {images.data(), 5, 1}, never);
+  engine.push(stream, {images.data(), 5, 2}, never);
+  const size_t pushed = allocations - before;
+  engine.runEarlyExit(images.data(), 4, exit, never);
+  const size_t ran = allocations - before - pushed;
+  CHECK_WHAT(pushed == 2, std::to_string(pushed) + " allocations in 2 pushes");
+  CHECK_WHAT(ran == 2, std::to_string(ran) + " allocations in a run with early exit");
+}
+
 int main() { return runTests(); }

@@ -1,4 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { refused } from '../errors.js';
+import { checkEarlyExit, confidenceMeasures, type ConfidenceMeasure, type EarlyExitRule } from '../snn/earlyExit.js';
 import { maxTimeSteps } from '../snn/model.js';
 
 /** Parser of a whole number from `minimum` to `maximum`. */
@@ -32,6 +34,31 @@ export function nameList<Name extends string>(known: readonly Name[]): (text: st
     if (new Set(names).size !== names.length) throw new InvalidArgumentError('Expected each name once.');
     return names as Name[];
   };
+}
+
+/** `0.5,1,2`: numbers from 0, each once. */
+export function thresholdList(text: string): number[] {
+  const thresholds = text.split(',').map(numberFrom0);
+  if (new Set(thresholds).size !== thresholds.length) throw new InvalidArgumentError('Expected each threshold once.');
+  return thresholds;
+}
+
+/** Early exit at each threshold, from the options of the command line, checked; none without thresholds. */
+export function exitRules(
+  thresholds: readonly number[] | undefined,
+  { exitMeasure, exitChunks }: { readonly exitMeasure?: ConfidenceMeasure; readonly exitChunks?: readonly number[] },
+  timeSteps: number,
+): Required<EarlyExitRule>[] {
+  if (thresholds === undefined && (exitMeasure !== undefined || exitChunks !== undefined)) {
+    throw refused('--exit-measure and --exit-chunks say how images leave: add --early-exit, or leave them out.');
+  }
+  const rule = { ...(exitMeasure && { measure: exitMeasure }), ...(exitChunks && { chunks: exitChunks }) };
+  return (thresholds ?? []).map((threshold) => checkEarlyExit({ threshold, ...rule }, timeSteps));
+}
+
+/** `1,1,2,4`: whole numbers from 1, as often as wanted. */
+export function chunkList(text: string): number[] {
+  return text.split(',').map(whole(1, maxTimeSteps));
 }
 
 /** `1,2,4,8`: whole numbers from 1 to 64, each once. */
@@ -75,5 +102,8 @@ export const shared = {
       .default([...preset], preset.join(',')),
   oneTimeStep: (preset: number) =>
     new Option('--time-steps <t>', `time steps, 1 to ${maxTimeSteps}`).argParser(whole(1, maxTimeSteps)).default(preset),
+  exitMeasure: () =>
+    new Option('--exit-measure <name>', 'of early exit: lead of the first logit, or its softmax (default: margin)').choices(confidenceMeasures),
+  exitChunks: () => new Option('--exit-chunks <list>', 'time steps between exits (default: 1,1,2,4,8,...)').argParser(chunkList),
   batchSize: (preset: number) => new Option('--batch-size <b>', 'images a run').argParser(whole(1)).default(preset),
 } as const;

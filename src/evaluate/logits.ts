@@ -1,16 +1,18 @@
 import { invalidArgument } from '../errors.js';
 import type { SpikingModel } from '../snn/model.js';
 import type { RunResult } from '../snn/run.js';
+import type { StreamResult } from '../snn/stream.js';
 
 /**
  * Logits after `timeStep` steps: the mean current of the read-out in units of the trained network, so that they tend to
- * the dense network's logits as steps are added.
+ * the dense network's logits as steps are added. Of a push to a stream: the mean since the read-out started.
  *
  * @returns [count, classes]
  */
-export function logitsFromPotentials(result: RunResult, model: SpikingModel, timeStep: number): Float64Array {
+export function logitsFromPotentials(result: RunResult | StreamResult, model: SpikingModel, timeStep: number): Float64Array {
   const unit = model.layers.at(-1)!.unit[0]!;
-  return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit) / timeStep);
+  const steps = 'stepsBefore' in result ? result.stepsBefore + timeStep : timeStep;
+  return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit) / steps);
 }
 
 /** Integer potentials of the read-out after `timeStep` steps, [count, classes]; a view. */

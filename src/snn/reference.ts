@@ -39,6 +39,33 @@ export function simulate(model: SpikingModel, images: Float32Array, count: numbe
   return result;
 }
 
+/**
+ * The same for one input that changes: each frame is shown for some time steps, and membranes go on from frame to frame.
+ *
+ * @param frames normalised [count, C, H, W].
+ * @param timeSteps of each frame.
+ * @returns the read-out after each step, [count * timeSteps, classes].
+ * @throws NoisefloorError as `simulate`; ENGINE where a potential leaves int32, which no number of steps in advance rules out.
+ */
+export function simulateStream(model: SpikingModel, frames: Float32Array, timeSteps: number): Int32Array {
+  checkModel(model);
+  if (!Number.isInteger(timeSteps) || timeSteps < 1) throw invalidArgument('timeSteps', 'positive whole number', timeSteps);
+  const pixels = elementCount(model.input.shape);
+  if (frames.length % pixels !== 0) throw invalidArgument('frames.length', `multiple of ${pixels}`, frames.length);
+  const count = frames.length / pixels;
+  const classes = model.classes.length;
+  const potentials = new Int32Array(count * timeSteps * classes);
+  const states = model.layers.map(initialState);
+  const shapes = shapesOf(model);
+  for (let step = 0; step < count * timeSteps; step++) {
+    const frame = Math.floor(step / timeSteps);
+    if (step % timeSteps === 0) show(quantizeImage(model.input, frames.subarray(frame * pixels, (frame + 1) * pixels)), states, shapes);
+    advance(states, shapes);
+    potentials.set(states.at(-1)!.potential, step * classes);
+  }
+  return potentials;
+}
+
 /** clamp(roundHalfEven(x * scale), -32768, 32767) of each pixel. */
 export function quantizeImage(input: SpikingInput, image: Float32Array): Float64Array {
   return Float64Array.from(image, (x, i) => {
@@ -76,34 +103,52 @@ function emptyResult(model: SpikingModel, count: number, timeSteps: number, opti
 
 interface LayerState {
   readonly layer: SnnLayer;
-  /** Bias and analog synapses, the same at each step. */
-  readonly constantCurrent: Int32Array;
+  /** Bias and analog synapses, the same at each step of an image. */
+  constantCurrent: Int32Array;
   readonly potential: Int32Array;
 }
 
 function simulateImage(model: SpikingModel, image: Float64Array, n: number, result: RunResult): void {
-  const shapes = new Map<string, Shape>([[inputName, model.input.shape]]);
-  for (const layer of model.layers) shapes.set(layer.name, layer.shape);
-  const states = model.layers.map((layer) => initialState(layer, image, model.input.shape));
+  const shapes = shapesOf(model);
+  const states = model.layers.map(initialState);
+  show(image, states, shapes);
   if (result.statistics) countAnalogOperations(model, image, result.statistics.synapticOperations);
   for (let t = 0; t < result.timeSteps; t++) {
-    const spikes = new Map<string, Float64Array>();
-    for (const state of states) {
-      addCurrents(state, spikes, shapes);
-      if (state.layer.kind === 'spiking') spikes.set(state.layer.name, fire(state));
-      else result.potentials.set(state.potential, (t * result.count + n) * result.classes);
-    }
+    const spikes = advance(states, shapes);
+    result.potentials.set(states.at(-1)!.potential, (t * result.count + n) * result.classes);
     record(model, spikes, shapes, n, t, result);
   }
 }
 
-function initialState(layer: SnnLayer, image: Float64Array, imageShape: Shape): LayerState {
-  const constantCurrent = perNeuron(layer.shape, layer.bias);
-  for (const synapse of layer.synapses) {
-    if (synapse.source === inputName) addCurrent(synapse, image, imageShape, layer.shape, constantCurrent);
-  }
+function shapesOf(model: SpikingModel): Map<string, Shape> {
+  const shapes = new Map<string, Shape>([[inputName, model.input.shape]]);
+  for (const layer of model.layers) shapes.set(layer.name, layer.shape);
+  return shapes;
+}
+
+function initialState(layer: SnnLayer): LayerState {
   const start = layer.kind === 'spiking' ? layer.initialPotential : new Int32Array(layer.shape[0]!);
-  return { layer, constantCurrent, potential: perNeuron(layer.shape, start) };
+  return { layer, constantCurrent: perNeuron(layer.shape, layer.bias), potential: perNeuron(layer.shape, start) };
+}
+
+function show(image: Float64Array, states: readonly LayerState[], shapes: Map<string, Shape>): void {
+  for (const state of states) {
+    const { layer } = state;
+    state.constantCurrent = perNeuron(layer.shape, layer.bias);
+    for (const synapse of layer.synapses) {
+      if (synapse.source === inputName) addCurrent(synapse, image, shapes.get(inputName)!, layer.shape, state.constantCurrent);
+    }
+  }
+}
+
+/** One time step; returns the spikes of each spiking layer. */
+function advance(states: readonly LayerState[], shapes: Map<string, Shape>): Map<string, Float64Array> {
+  const spikes = new Map<string, Float64Array>();
+  for (const state of states) {
+    addCurrents(state, spikes, shapes);
+    if (state.layer.kind === 'spiking') spikes.set(state.layer.name, fire(state));
+  }
+  return spikes;
 }
 
 function perNeuron([, height, width]: Shape, perChannel: Int32Array): Int32Array {

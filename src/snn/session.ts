@@ -1,12 +1,15 @@
 import { availableParallelism } from 'node:os';
-import { errorCodes, invalidArgument, NoisefloorError, type ErrorCode } from '../errors.js';
+import { invalidArgument, NoisefloorError } from '../errors.js';
 import { binding, type Isa, type NativeLayer, type NativeModel, type NativeResult, type NativeSession, type NativeSynapse } from '../native.js';
 import { elementCount } from '../tensor.js';
 import { largestTimeSteps } from './bounds.js';
 import { checkModel } from './check.js';
+import { checkEarlyExit, type EarlyExitOptions, type EarlyExitResult } from './earlyExit.js';
 import { decodeSpikingModel, readSpikingModel } from './file.js';
 import { inputName, type SpikingModel, type Synapse } from './model.js';
+import { aborted, native, nativePromise, unshared } from './nativeCalls.js';
 import type { RunOptions, RunResult } from './run.js';
+import { SpikingStream } from './stream.js';
 
 export interface SessionOptions {
   /** Threads that compute, 1 to 1024. Default: as many as the machine has processors for this process. */
@@ -76,22 +79,47 @@ export class SpikingSession {
    *   image), ABORTED (by the signal), DISPOSED (before or during the run), ENGINE (out of memory).
    */
   async run(images: Float32Array, options: RunOptions & { readonly signal?: AbortSignal }): Promise<RunResult> {
-    this.#checkOpen();
     const { timeSteps, statistics = false, counts = false, signal } = options;
     this.#checkRun(images, timeSteps);
-    if (signal?.aborted) throw aborted(signal);
-    const id = this.#nextId();
-    const cancel = () => this.#native.cancel(id);
-    const called = new Error();
-    signal?.addEventListener('abort', cancel, { once: true });
-    try {
-      const started = native(() => this.#native.run(id, unshared(images), { timeSteps, statistics, counts }));
-      return this.#result(await nativePromise(called, started), images, timeSteps);
-    } catch (error) {
-      throw signal?.aborted && (error as NoisefloorError).code === 'ABORTED' ? aborted(signal, called) : error;
-    } finally {
-      signal?.removeEventListener('abort', cancel);
-    }
+    const start = (id: number) => this.#native.run(id, unshared(images), { timeSteps, statistics, counts });
+    return this.#result(await this.#perform(signal, start), images, timeSteps);
+  }
+
+  /**
+   * Runs in chunks of time steps; an image leaves as soon as it is sure of its class, and those that are left go on
+   * together. What an image gives is what `run` gives for the steps that it took.
+   *
+   * @param images as for `run`.
+   * @throws NoisefloorError as `run`.
+   */
+  async runEarlyExit(images: Float32Array, options: EarlyExitOptions): Promise<EarlyExitResult> {
+    const { timeSteps, signal } = options;
+    this.#checkRun(images, timeSteps);
+    const { measure, threshold, chunks } = checkEarlyExit(options, timeSteps);
+    const rule = { chunks: Int32Array.from(chunks), measure, threshold, unit: this.model.layers.at(-1)!.unit[0]! };
+    const { steps, potentials } = await this.#perform(signal, (id) => this.#native.runEarlyExit(id, unshared(images), rule));
+    return { count: steps.length, classes: this.model.classes.length, steps, potentials };
+  }
+
+  /**
+   * A stream of frames whose membranes live on from push to push, starting at the initial potentials. Any number may be
+   * open; they take turns with each other and with the runs of the session.
+   *
+   * @throws NoisefloorError DISPOSED
+   */
+  open(): SpikingStream {
+    this.#throwIfDisposed();
+    const session = this.#native;
+    const id = native(() => session.open());
+    return new SpikingStream({
+      model: this.model,
+      push: (frames, timeSteps, signal) => this.#perform(signal, (run) => session.push(run, id, unshared(frames), timeSteps)),
+      reset: async (readOutOnly) => {
+        this.#throwIfDisposed();
+        await nativePromise(new Error(), native(() => session.reset(id, readOutOnly)));
+      },
+      close: () => session.close(id),
+    });
   }
 
   /**
@@ -101,7 +129,7 @@ export class SpikingSession {
    * @throws NoisefloorError INVALID_ARGUMENT, INVALID_DATA, DISPOSED, ENGINE as `run` does.
    */
   runSync(images: Float32Array, options: RunOptions): RunResult {
-    this.#checkOpen();
+    this.#throwIfDisposed();
     const { timeSteps, statistics = false, counts = false } = options;
     this.#checkRun(images, timeSteps);
     const result = native(() => this.#native.runSync(unshared(images), { timeSteps, statistics, counts }));
@@ -118,11 +146,29 @@ export class SpikingSession {
     return this.dispose();
   }
 
-  #checkOpen(): void {
+  /** Starts a run under a number of its own, which the signal cancels. */
+  async #perform<T>(signal: AbortSignal | undefined, start: (id: number) => Promise<T>): Promise<T> {
+    this.#throwIfDisposed();
+    if (signal?.aborted) throw aborted(signal);
+    const id = this.#nextId();
+    const cancel = () => this.#native.cancel(id);
+    const called = new Error();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      return await nativePromise(called, native(() => start(id)));
+    } catch (error) {
+      throw signal?.aborted && (error as NoisefloorError).code === 'ABORTED' ? aborted(signal, called) : error;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  #throwIfDisposed(): void {
     if (this.#disposed) throw new NoisefloorError('DISPOSED', 'The session is disposed: create a new one.');
   }
 
   #checkRun(images: Float32Array, timeSteps: number): void {
+    this.#throwIfDisposed();
     if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > this.#largestTimeSteps) {
       const expected = `whole number from 1 to ${this.#largestTimeSteps}, the most this model can run`;
       throw invalidArgument('timeSteps', expected, timeSteps);
@@ -175,43 +221,4 @@ function describe(model: SpikingModel): NativeModel {
 
 function describeSynapse(synapse: Synapse, source: number): NativeSynapse {
   return { ...synapse, source, poolKernel: synapse.pool?.kernel ?? [1, 1], poolStride: synapse.pool?.stride ?? [1, 1] };
-}
-
-/** Memory that other threads may write to is copied here: the addon reads plain memory only. */
-function unshared(images: Float32Array): Float32Array {
-  return images.buffer instanceof SharedArrayBuffer ? new Float32Array(images) : images;
-}
-
-function aborted(signal: AbortSignal, called?: Error): NoisefloorError {
-  const error = new NoisefloorError('ABORTED', 'The run was aborted by its signal.', { cause: signal.reason });
-  return called ? withStack(error, called) : error;
-}
-
-function native<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw typed(error as Error);
-  }
-}
-
-/** An error that native code made has no useful stack: `called` was made where the user called. */
-async function nativePromise<T>(called: Error, promise: Promise<T>): Promise<T> {
-  try {
-    return await promise;
-  } catch (error) {
-    throw withStack(typed(error as Error), called);
-  }
-}
-
-function typed(error: Error & { code?: string }): NoisefloorError {
-  if (error instanceof NoisefloorError) return error;
-  const known = errorCodes.includes(error.code as ErrorCode);
-  return new NoisefloorError(known ? (error.code as ErrorCode) : 'ENGINE', error.message, { cause: error });
-}
-
-function withStack(error: NoisefloorError, called: Error): NoisefloorError {
-  const frames = called.stack?.split('\n').slice(1).join('\n') ?? '';
-  error.stack = `${error.name}: ${error.message}\n${frames}`;
-  return error;
 }

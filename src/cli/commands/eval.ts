@@ -5,6 +5,7 @@ import { datasetSpecs, openDataset } from '../../data/open.js';
 import { checkSameNetwork, compareLayers } from '../../evaluate/compare.js';
 import { DenseSession, evaluateDense, type DenseEvaluation } from '../../evaluate/dense.js';
 import { evaluate, type Evaluation } from '../../evaluate/evaluate.js';
+import { evaluateEarlyExit, type EarlyExitEvaluation } from '../../evaluate/earlyExit.js';
 import type { Simulator } from '../../evaluate/simulator.js';
 import type { TrainedNetwork } from '../../graph/network.js';
 import { exportOnnx } from '../../onnx/export.js';
@@ -12,11 +13,12 @@ import type { ReportData } from '../../report/data.js';
 import { compact, percent, significant } from '../../report/format.js';
 import { describeMachine, describeVersions } from '../../report/machine.js';
 import { writeReport } from '../../report/report.js';
+import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
 import { readSpikingModel } from '../../snn/file.js';
 import { SpikingSession } from '../../snn/session.js';
 import { readCheckpoint } from '../../training/checkpoint.js';
 import { Output, type Io } from '../io.js';
-import { htmlPath, shared } from '../options.js';
+import { exitRules, htmlPath, shared, thresholdList } from '../options.js';
 import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
 
@@ -28,6 +30,9 @@ interface EvalCommandOptions {
   threads?: number;
   against?: string;
   report?: string;
+  earlyExit?: number[];
+  exitMeasure?: ConfidenceMeasure;
+  exitChunks?: number[];
   json: boolean;
 }
 
@@ -43,18 +48,25 @@ export function addEval(program: Command, io: Io): void {
     .addOption(shared.threads())
     .option('--against <dir>', 'training folder of the model: compare with the dense network, layer by layer')
     .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
+    .addOption(
+      new Option('--early-exit <thresholds>', 'also: images leave once they are this sure; the curve, at the most time steps').argParser(thresholdList),
+    )
+    .addOption(shared.exitMeasure())
+    .addOption(shared.exitChunks())
     .addOption(shared.json())
     .action((file: string, options: EvalCommandOptions) => evalAction(file, options, io));
 }
 
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
+  exitRules(options.earlyExit, options, Math.max(...options.timeSteps)); // before minutes of work
   const model = await readSpikingModel(file);
   const network = options.against === undefined ? undefined : await readCheckpoint(options.against);
   if (network) checkSameNetwork(network, model);
   const data = await openDataset(options.data);
   await using session = await SpikingSession.create(model, { threads: options.threads });
   const evaluation = await evaluateWithProgress(session, data, options, io);
+  const earlyExit = options.earlyExit && (await earlyExitCurve(session, data, options.earlyExit, options, io));
   const against: Pick<ReportData, 'dense' | 'comparison'> = network ? await compareDense(network, session, data, options, io) : {};
   if (options.report !== undefined) {
     const paths = await writeReport(options.report, {
@@ -72,8 +84,13 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
     output.log(`Wrote ${paths.html} and ${paths.json}`);
   }
   // Last, so that a failure before leaves nothing but the error on stdout.
-  output.document({ ...evalDocument(file, options.data, evaluation), ...(against.dense ? { dense: against.dense } : {}) });
+  output.document({
+    ...evalDocument(file, options.data, evaluation),
+    ...(against.dense ? { dense: against.dense } : {}),
+    ...(earlyExit ? { earlyExit } : {}),
+  });
   printEvaluation(evaluation, against.dense, output);
+  if (earlyExit) printEarlyExit(earlyExit, output);
 }
 
 /** The JSON document of `eval`: arrays in the order of the time steps, accuracies as fractions. */
@@ -108,6 +125,27 @@ function evaluateWithProgress(
       batchSize,
       signal: io.signal,
       onProgress: ({ done, total }) => progress.update(done, total, 'images'),
+      ...(limit === undefined ? {} : { limit }),
+    }),
+  );
+}
+
+function earlyExitCurve(
+  session: SpikingSession,
+  data: Dataset,
+  thresholds: readonly number[],
+  { timeSteps, exitMeasure, exitChunks, limit, batchSize }: EvalCommandOptions,
+  io: Io,
+): Promise<EarlyExitEvaluation> {
+  return withProgress(io, 'Early exit', (progress) =>
+    evaluateEarlyExit(session, data, {
+      timeSteps: Math.max(...timeSteps),
+      thresholds,
+      batchSize,
+      signal: io.signal,
+      onProgress: ({ done, total }) => progress.update(done, total, 'images'),
+      ...(exitMeasure === undefined ? {} : { measure: exitMeasure }),
+      ...(exitChunks === undefined ? {} : { chunks: exitChunks }),
       ...(limit === undefined ? {} : { limit }),
     }),
   );
@@ -152,10 +190,26 @@ function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation | undefi
   );
 }
 
-function evalCommandLine(file: string, { data, timeSteps, limit, batchSize, threads, against }: EvalCommandOptions): string {
+function printEarlyExit({ timeSteps, measure, chunks, full, curve }: EarlyExitEvaluation, output: Output): void {
+  const row = (threshold: string, { top1, imagesPerSecond }: EarlyExitEvaluation['full'], steps: number): string[] => [
+    threshold,
+    percent(top1),
+    significant(steps),
+    significant(imagesPerSecond),
+  ];
+  const rows = curve.map((point) => row(String(point.threshold), point, point.meanSteps));
+  output.print(`Early exit by ${measure}, at most T = ${timeSteps}, in chunks of ${chunks.join(', ')}:`);
+  output.print(textTable(['threshold', 'top-1', 'mean T', 'images/s'], [...rows, row('all steps', full, timeSteps)]));
+}
+
+function evalCommandLine(file: string, options: EvalCommandOptions): string {
+  const { data, timeSteps, limit, batchSize, threads, against, earlyExit, exitMeasure, exitChunks } = options;
   const parts = ['noisefloor eval', file, '--data', data, '--time-steps', timeSteps.join(','), '--batch-size', String(batchSize)];
   if (limit !== undefined) parts.push('--limit', String(limit));
   if (threads !== undefined) parts.push('--threads', String(threads));
   if (against !== undefined) parts.push('--against', against);
+  if (earlyExit !== undefined) parts.push('--early-exit', earlyExit.join(','));
+  if (exitMeasure !== undefined) parts.push('--exit-measure', exitMeasure);
+  if (exitChunks !== undefined) parts.push('--exit-chunks', exitChunks.join(','));
   return parts.join(' ');
 }

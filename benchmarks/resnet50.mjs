@@ -24,6 +24,7 @@ const options = new Command('resnet50')
   .addOption(new Option('--count <n>', 'pictures').argParser(number).default(8))
   .addOption(new Option('--time-steps <t>').argParser(number).default(8))
   .addOption(new Option('--percentile <p>', 'of the activations below the threshold').argParser(number).default(99.9))
+  .addOption(new Option('--shift <x>', 'bias of batch normalisation: the lower, the fewer spikes').argParser(number).default(0))
   .addOption(new Option('--threads <n>', 'on both sides').argParser(number).default(2))
   .addOption(new Option('--rounds <n>', 'fresh processes a contestant').argParser(number).default(3))
   .addOption(new Option('--seconds <n>', 'timed seconds a process').argParser(number).default(5))
@@ -65,6 +66,7 @@ async function randomNetwork() {
   const labels = new BigInt64Array(options.count);
   await stepper.steps([{ pixels, labels }], [{ epoch: 0, step: 0, globalStep: 1, learningRate: 0, sigma: {}, lastCheckpoint: 'none' }]);
   const parameters = stepper.state.parameters();
+  for (const node of graph.nodes) if (node.op === 'batchNorm') parameters.get(`${node.name}.bias`).data.fill(options.shift);
   await stepper.release();
   return { graph, parameters, normalization, classes: Array.from({ length: 1000 }, (_, i) => String(i)), provenance: {} };
 }

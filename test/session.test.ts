@@ -263,6 +263,22 @@ describe('the process', () => {
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'terminated\n' });
   });
 
+  it('uses no processor time while its sessions are idle', () => {
+    const { stdout } = child(`(async () => {
+      const sessions = await Promise.all([1, 2, 3].map(async () => { const s = new Session(model, { threads: 2 }); await s.ready(); return s; }));
+      const options = { timeSteps: 4, statistics: false, counts: false };
+      await Promise.all(sessions.map((s) => s.run(1, new Float32Array(1024), options)));
+      for (const s of sessions) s.runSync(new Float32Array(1024), options);
+      await new Promise((done) => setTimeout(done, 100));
+      const before = process.cpuUsage();
+      await new Promise((done) => setTimeout(done, 500));
+      const { user, system } = process.cpuUsage(before);
+      console.log((user + system) / 1000);
+    })()`);
+    expect(stdout).toMatch(/^\d/);
+    expect(Number(stdout)).toBeLessThan(100);
+  });
+
   it('frees what it used: sessions come and go, disposed or forgotten', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '-e', `
       const { Session } = require(${JSON.stringify(addon)}); const model = ${nativeModelSource};

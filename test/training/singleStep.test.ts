@@ -84,7 +84,6 @@ describe.each<[string, MethodOptions]>([
     const { model } = convert(network, { weights: 'int16' });
     await using session = await SpikingSession.create(model, { threads: 1 });
     const { top1, timeSteps } = await evaluate(session, data, { timeSteps: [1, 2, 4, 8, 16], limit: images });
-    console.log(reference, timeSteps, top1);
     expect(reference).toBeGreaterThan(0.7);
     for (const [i, accuracy] of top1.entries()) expect(accuracy, `T = ${timeSteps[i]}`).toBeGreaterThanOrEqual(reference);
   });

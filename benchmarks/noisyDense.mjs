@@ -1,18 +1,21 @@
 // Accuracy of a trained quantised network with the noise of its training left on in evaluation, beside that without: the
 // papers of NQ report the former as "ANN". node benchmarks/noisyDense.mjs DIR --data cifar10:DIR
 import { Command, Option } from 'commander';
-import { normalizeImages, openDataset, topClasses } from '../dist/index.js';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { normalizeImages, openDataset, readCheckpoint, topClasses } from '../dist/index.js';
 import { OnnxBuilder } from '../dist/onnx/builder.js';
 import { emitGraph, emitInference, emitStep } from '../dist/onnx/layers.js';
 import { loadRuntime, openSession } from '../dist/onnx/runtime.js';
 import { activationParameter, parameterSpecs } from '../dist/graph/parameters.js';
-import { readTrainingCheckpoint } from '../dist/training/checkpoint.js';
 
 const program = new Command('noisyDense').argument('<dir>', 'folder of a training run with noise nq or adaptor (A, C)').requiredOption('--data <spec>', 'such as cifar10:DIR');
 program.addOption(new Option('--draws <n>', 'passes over the test images').argParser(Number).default(3)).parse();
 const [directory] = program.args;
 const { data: spec, draws } = program.opts();
-const { network, config, position } = await readTrainingCheckpoint(directory);
+const network = await readCheckpoint(directory);
+const config = network.provenance.training;
+const { sigma } = JSON.parse((await readFile(join(directory, 'log.jsonl'), 'utf8')).trimEnd().split('\n').at(-1));
 const data = await openDataset(spec);
 
 for (const noisy of [false, true]) {
@@ -38,7 +41,7 @@ function denseModel(noisy) {
 function noisyActivation(onnx, node, input) {
   const clean = () => emitInference(onnx, node, [input]);
   if (config.noise === 'nq') {
-    const draw = onnx.node('RandomNormalLike', [input], { dtype: 1, scale: { float: config.noiseStrength * (config.noiseSigma ?? position.sigma[node.name]) } });
+    const draw = onnx.node('RandomNormalLike', [input], { dtype: 1, scale: { float: config.noiseStrength * (config.noiseSigma ?? sigma[node.name]) } });
     const noise = config.noiseSigma === undefined ? draw : onnx.node('Mul', [draw, activationParameter(node)]);
     return onnx.node('Sub', [clean(), noise]);
   }

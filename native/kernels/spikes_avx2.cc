@@ -2,6 +2,7 @@
 
 #include "bits_avx2.h"
 #include "kernels.h"
+#include "merge.h"
 
 namespace noisefloor {
 namespace {
@@ -136,31 +137,19 @@ NF_SPIKES(u32, uint32_t)
 NF_SPIKES(u64, uint64_t)
 
 void merge__avx2(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
-                   uint32_t advance, uint32_t* merged, uint32_t* starts) {
-  uint32_t* out = merged + starts[0];
-  const uint64_t listStride = static_cast<uint64_t>(positions) + 1;
-  for (uint32_t l = 0; l < listCount; ++l) {
-    uint32_t shift = 0;
-    for (uint32_t x = 0; x < positions; ++x, shift += advance) {
-      *starts++ = static_cast<uint32_t>(out - merged);
-      for (uint32_t r = 0; r < rowCount; ++r) {
-        const uint32_t* bounds = rows[r].starts + l * listStride + x;
-        const uint32_t* list = indices + bounds[0];
-        const uint32_t count = bounds[1] - bounds[0];
-        const __m256i offset = _mm256_set1_epi32(static_cast<int>(shift + rows[r].offset));
-        // A first turn in any case: most lists end in it, whatever their length, and so does the loop.
-        uint32_t i = 0;
-        do {
-          for (const uint32_t end = i + 16; i < end; i += 8) {
-            const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(list + i));
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_add_epi32(index, offset));
-          }
-        } while (i < count);
-        out += count;
-      }
-    }
-    *starts++ = static_cast<uint32_t>(out - merged);
-  }
+                 uint32_t advance, uint32_t* merged, uint32_t* starts) {
+  mergeLists(indices, rows, rowCount, positions, listCount, advance, merged, starts,
+             [](const uint32_t* list, uint32_t count, uint32_t offset, uint32_t* out) {
+               const __m256i offset_u32x8 = _mm256_set1_epi32(static_cast<int>(offset));
+               // A first turn in any case: most lists end in it, whatever their length, and so does the loop.
+               uint32_t i = 0;
+               do {
+                 for (const uint32_t end = i + 16; i < end; i += 8) {
+                   const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(list + i));
+                   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_add_epi32(index, offset_u32x8));
+                 }
+               } while (i < count);
+             });
 }
 
 }  // namespace noisefloor

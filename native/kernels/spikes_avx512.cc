@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "kernels.h"
+#include "merge.h"
 
 namespace noisefloor {
 namespace {
@@ -87,28 +88,16 @@ NF_INDEX(index_u64, uint64_t)
 
 void merge__avx512(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
                    uint32_t advance, uint32_t* merged, uint32_t* starts) {
-  uint32_t* out = merged + starts[0];
-  const uint64_t listStride = static_cast<uint64_t>(positions) + 1;
-  for (uint32_t l = 0; l < listCount; ++l) {
-    uint32_t shift = 0;
-    for (uint32_t x = 0; x < positions; ++x, shift += advance) {
-      *starts++ = static_cast<uint32_t>(out - merged);
-      for (uint32_t r = 0; r < rowCount; ++r) {
-        const uint32_t* bounds = rows[r].starts + l * listStride + x;
-        const uint32_t* list = indices + bounds[0];
-        const uint32_t count = bounds[1] - bounds[0];
-        const __m512i offset = _mm512_set1_epi32(static_cast<int>(shift + rows[r].offset));
-        // A first turn in any case: most lists end in it, whatever their length, and so does the loop.
-        uint32_t i = 0;
-        do {
-          _mm512_storeu_si512(out + i, _mm512_add_epi32(_mm512_loadu_si512(list + i), offset));
-          i += 16;
-        } while (i < count);
-        out += count;
-      }
-    }
-    *starts++ = static_cast<uint32_t>(out - merged);
-  }
+  mergeLists(indices, rows, rowCount, positions, listCount, advance, merged, starts,
+             [](const uint32_t* list, uint32_t count, uint32_t offset, uint32_t* out) {
+               const __m512i offset_u32x16 = _mm512_set1_epi32(static_cast<int>(offset));
+               // A first turn in any case: most lists end in it, whatever their length, and so does the loop.
+               uint32_t i = 0;
+               do {
+                 _mm512_storeu_si512(out + i, _mm512_add_epi32(_mm512_loadu_si512(list + i), offset_u32x16));
+                 i += 16;
+               } while (i < count);
+             });
 }
 
 namespace {

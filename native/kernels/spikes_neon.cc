@@ -2,6 +2,7 @@
 
 #include "bits_neon.h"
 #include "kernels.h"
+#include "merge.h"
 
 namespace noisefloor {
 namespace {
@@ -137,30 +138,18 @@ NF_SPIKES(u64, uint64_t)
 
 void merge__neon(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
                  uint32_t advance, uint32_t* merged, uint32_t* starts) {
-  uint32_t* out = merged + starts[0];
-  const uint64_t listStride = static_cast<uint64_t>(positions) + 1;
-  for (uint32_t l = 0; l < listCount; ++l) {
-    uint32_t shift = 0;
-    for (uint32_t x = 0; x < positions; ++x, shift += advance) {
-      *starts++ = static_cast<uint32_t>(out - merged);
-      for (uint32_t r = 0; r < rowCount; ++r) {
-        const uint32_t* bounds = rows[r].starts + l * listStride + x;
-        const uint32_t* list = indices + bounds[0];
-        const uint32_t* const end = indices + bounds[1];
-        const uint32x4_t offset = vdupq_n_u32(shift + rows[r].offset);
-        // A first turn in any case: most lists end in it, whatever their length, and so does the loop.
-        uint32_t* to = out;
-        out += end - list;
-        do {
-          vst1q_u32(to, vaddq_u32(vld1q_u32(list), offset));
-          vst1q_u32(to + 4, vaddq_u32(vld1q_u32(list + 4), offset));
-          list += 8;
-          to += 8;
-        } while (list < end);
-      }
-    }
-    *starts++ = static_cast<uint32_t>(out - merged);
-  }
+  mergeLists(indices, rows, rowCount, positions, listCount, advance, merged, starts,
+             [](const uint32_t* list, uint32_t count, uint32_t offset, uint32_t* out) {
+               const uint32x4_t offset_u32x4 = vdupq_n_u32(offset);
+               const uint32_t* const end = list + count;
+               // A first turn in any case: most lists end in it, whatever their length, and so does the loop.
+               do {
+                 vst1q_u32(out, vaddq_u32(vld1q_u32(list), offset_u32x4));
+                 vst1q_u32(out + 4, vaddq_u32(vld1q_u32(list + 4), offset_u32x4));
+                 list += 8;
+                 out += 8;
+               } while (list < end);
+             });
 }
 
 }  // namespace noisefloor

@@ -1,4 +1,5 @@
 #include "kernels.h"
+#include "merge.h"
 
 namespace noisefloor {
 namespace {
@@ -45,21 +46,10 @@ NF_SPIKES(u64, uint64_t)
 
 void merge__scalar(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
                    uint32_t advance, uint32_t* merged, uint32_t* starts) {
-  uint32_t* out = merged + starts[0];
-  const uint64_t listStride = static_cast<uint64_t>(positions) + 1;
-  for (uint32_t l = 0; l < listCount; ++l) {
-    uint32_t shift = 0;
-    for (uint32_t x = 0; x < positions; ++x, shift += advance) {
-      *starts++ = static_cast<uint32_t>(out - merged);
-      for (uint32_t r = 0; r < rowCount; ++r) {
-        const uint32_t* bounds = rows[r].starts + l * listStride + x;
-        const uint32_t* list = indices + bounds[0];
-        const uint32_t count = bounds[1] - bounds[0];
-        for (uint32_t i = 0; i < count; ++i) *out++ = list[i] + shift + rows[r].offset;
-      }
-    }
-    *starts++ = static_cast<uint32_t>(out - merged);
-  }
+  mergeLists(indices, rows, rowCount, positions, listCount, advance, merged, starts,
+             [](const uint32_t* list, uint32_t count, uint32_t offset, uint32_t* out) {
+               for (uint32_t i = 0; i < count; ++i) out[i] = list[i] + offset;
+             });
 }
 
 void mergeWords_u8__scalar(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,

@@ -10,6 +10,7 @@ import { Command, Option } from 'commander';
 import Table from 'cli-table3';
 import { SpikingSession, activeIsa, convert, evaluate, exportInt8Onnx, exportOnnx, openDataset, readCheckpoint, writeSpikingModel } from 'noisefloor';
 import { calibrate } from './calibrate.mjs';
+import { median } from './median.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const cache = join(here, '.cache');
@@ -125,9 +126,4 @@ function printTable(entries) {
     }
   }
   console.log(table.toString());
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
 }

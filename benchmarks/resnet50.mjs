@@ -17,6 +17,7 @@ import { Random } from '../dist/random.js';
 import { buildTrainingModels } from '../dist/training/artifacts.js';
 import { resolveConfig } from '../dist/training/options.js';
 import { TrainingStepper } from '../dist/training/stepper.js';
+import { median } from './median.mjs';
 
 const number = (text) => Number(text);
 const options = new Command('resnet50')
@@ -99,8 +100,4 @@ async function race() {
   for (const [name, all] of Object.entries(times)) table.push([name, median(all).toFixed(1), Math.min(...all).toFixed(1)]);
   console.log(`${os.cpus()[0].model}, ${options.threads} threads`);
   console.log(table.toString());
-}
-
-function median(values) {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import os from 'node:os';
 import Table from 'cli-table3';
 import { Command, Option } from 'commander';
+import { median } from './median.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const number = (text) => Number(text);
@@ -99,9 +100,4 @@ async function pytorch(network, batchSize, more = []) {
   const args = ['--network', network, '--batch-size', batchSize, '--threads', options.threads, '--steps', options.steps, ...more].map(String);
   const { stdout } = await run(options.python, [join(here, 'peers', 'torch_training_step.py'), ...args]);
   return JSON.parse(stdout);
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)];
 }

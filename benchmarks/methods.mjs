@@ -50,6 +50,7 @@ const options = new Command('methods')
   .addOption(new Option('--parallel <n>', 'rows at a time').argParser(number).default(1))
   .addOption(new Option('--devices <ids>', 'CUDA devices that the rows take in turn, such as 0,1').argParser((text) => text.split(',')))
   .addOption(new Option('--only <text>', 'rows whose name contains this'))
+  .addOption(new Option('--no-evaluate', 'train and convert alone, as on a GPU machine; the same command without it evaluates, anywhere'))
   .parse()
   .opts();
 
@@ -60,6 +61,7 @@ const results = [
   ...(await every(rows, (method) => ['train', '--network', options.network, ...common(options.epochs, options.learningRate), ...method.split(' ')])),
   ...(await every(stages, (stage) => ['finetune', folder('qcfs'), ...common(options.finetuneEpochs, 0.002), '--clip-norm', '5', ...stage.split(' ')])),
 ];
+if (!options.evaluate) process.exit();
 const head = ['method', 'dense', ...timeSteps.map((t) => `T=${t}`), 'T*d at T=4'];
 console.log([head, head.map(() => '---'), ...results].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
 
@@ -86,10 +88,14 @@ function common(epochs, learningRate) {
 
 async function row(name, train) {
   const [directory, model, report] = [folder(name), `${folder(name)}.safetensors`, `${folder(name)}.json`];
-  if (!existsSync(report)) {
+  if (!existsSync(model)) {
     console.error(name);
     await noisefloor(...train, '--out', directory, ...(existsSync(join(directory, 'checkpoint.safetensors')) ? ['--resume'] : []));
     await noisefloor('convert', directory, '--out', model, ...(name === 'relu' ? ['--calibration-data', options.data] : []));
+  }
+  if (!options.evaluate) return [];
+  if (!existsSync(report)) {
+    console.error(`${name}: evaluation`);
     await writeFile(report, await noisefloor('eval', model, '--data', options.data, '--time-steps', timeSteps.join(), '--against', directory, '--json'));
   }
   const { top1, spikesPerNeuron, dense } = JSON.parse(await readFile(report, 'utf8'));

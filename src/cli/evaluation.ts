@@ -2,6 +2,7 @@ import type { ImageSource } from '../data/source.js';
 import type { DenseEvaluation } from '../evaluate/dense.js';
 import type { Evaluation } from '../evaluate/evaluate.js';
 import type { EvaluationSum } from '../evaluate/parts.js';
+import { confusedClasses } from '../report/confusion.js';
 import type { ReportData } from '../report/data.js';
 import { compact, percent, significant } from '../report/format.js';
 import { describeMachine, describeVersions } from '../report/machine.js';
@@ -53,6 +54,7 @@ export async function reportEvaluation(path: string, { model, file, source, sum,
     model: file,
     data: source.spec,
     ...results,
+    confusion: await confusedClasses(sum.answers, source, model.classes),
     provenance: model.provenance,
   });
   output.log(`Wrote ${paths.html} and ${paths.json}`);

@@ -110,6 +110,10 @@ class Folding {
         return this.#batchNorm(node, this.#take(node.input));
       case 'activation':
         return this.#activation(node, this.#take(node.input));
+      case 'maxPool':
+        throw conversionError(node.name, 'a maximum over a window of spikes has no neurons yet', 'Take average pooling.');
+      case 'concat':
+        throw conversionError(node.name, 'channels of several layers in one value have no synapses yet', 'Take an addition.');
       case 'avgPool':
         return poolCurrent(node.name, this.#take(node.input), node.kernel, node.stride);
       case 'globalAvgPool': {

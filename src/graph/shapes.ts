@@ -60,6 +60,18 @@ function outputShape(node: GraphNode, inputs: readonly Shape[]): Shape {
       const [channels, height, width] = map(node.name, input);
       return [channels, ...convolved(height, width, node.kernel, node.stride, [0, 0, 0, 0])];
     }
+    case 'maxPool': {
+      const [channels, height, width] = map(node.name, input);
+      if (node.padding.some((pad, side) => pad >= node.kernel[side % 2]!)) {
+        fail(node.name, `padding [${node.padding.join(', ')}] is not less than the kernel [${node.kernel.join(', ')}]`);
+      }
+      return [channels, ...convolved(height, width, node.kernel, node.stride, node.padding)];
+    }
+    case 'concat': {
+      const odd = inputs.find((other) => other.length !== input.length || other.slice(1).some((n, i) => n !== input[i + 1]));
+      if (odd) fail(node.name, `shapes [${input.join(', ')}] and [${odd.join(', ')}] differ beside their channels`);
+      return [inputs.reduce((channels, other) => channels + other[0]!, 0), ...input.slice(1)];
+    }
     case 'globalAvgPool':
       return [map(node.name, input)[0], 1, 1];
     case 'flatten':

@@ -89,6 +89,7 @@ class LayerPass {
   size_t mergedSize(size_t& starts) const;
   void mergeRows(const Tile& range, Scratch& scratch) const;
   void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;
+  void listRows(const Synapse& synapse, size_t row, Scratch& scratch) const;
   void collectSegments(const Tile& range, Scratch& scratch) const;
   void addMergedSegments(const Unit& unit, size_t row, Scratch& scratch) const;
   void addSegments(const Unit& unit, Position at, Scratch& scratch) const;

@@ -34,7 +34,7 @@ struct Synapse {
   size_t rowBytes = 0;
   size_t tapBytes = 0;
   size_t blockBytes = 0;
-  bool merged = false;  ///< gathers through merged lists: no pool
+  bool merged = false;  ///< gathers through merged lists: no pool, or one tap that sees its window
 
   // dense: [block][pairs][width][2], inputs ordered [tap][window][channel]; see kernels/dense.h.
   Buffer<int16_t> matrix;
@@ -72,6 +72,7 @@ struct Layer {
   uint32_t blocks = 1;
   std::vector<Synapse> synapses;
   std::vector<Unit> units;
+  bool heavy = false;  ///< the weights of a block do not fit together: a unit is for all positions of a tile, then the next one
   // [paddedChannels]; padding neurons get no input and a threshold that 0 never reaches.
   std::vector<int32_t> bias;
   std::vector<int32_t> threshold;

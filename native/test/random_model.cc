@@ -115,7 +115,7 @@ ModelBuilder randomModel(uint32_t seed) {
   ModelBuilder b(seed, {pick({1, 3, 4}), pick({5, 8, 9}), pick({5, 7, 8})});
   b.wide = random() % 2 == 0;
   const int32_t c1 = pick({1, 3, 5, 17, 33, 65});
-  const int32_t c2 = pick({1, 3, 5, 17, 33, 65, 130});
+  const int32_t c2 = pick({1, 3, 5, 17, 33, 65, 130, 250});
 
   SynapseDescription k3;
   k3.kernel = {3, 3};
@@ -141,6 +141,11 @@ ModelBuilder randomModel(uint32_t seed) {
   SynapseDescription pooledInput = pooled;
   const int32_t fourth =
       b.spiking({b.conv(third, c1, pooled), b.identity(stem, pooledIdentity), b.conv(inputSource, c1, pooledInput)}, c1);
+
+  SynapseDescription pooledPoint;
+  pooledPoint.poolKernel = pooled.poolKernel;
+  pooledPoint.poolStride = pooled.poolStride;
+  b.spiking({b.conv(third, c2, pooledPoint)}, c2);
 
   SynapseDescription strided;
   strided.stride = {2, 2};

@@ -73,6 +73,7 @@ void LayerPass::prepare(Scratch& scratch) const {
   const size_t positions = tileRows_ * rowWidth_;
   scratch.segments.reserve(mostSegments());
   scratch.segmentEnds.reserve(positions * layer_.units.size());
+  if (layer_.maxPool) scratch.window.reserve(layer_);
   for (const Synapse& s : layer_.synapses) {
     scratch.listedRows.reserve(static_cast<size_t>(s.geometry.mergedRows()));
     scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
@@ -98,6 +99,14 @@ void LayerPass::run(size_t item, Scratch& scratch) {
   const Tile range = tile(item / groups_);
   const uint32_t firstBlock = static_cast<uint32_t>(group * layer_.blocks / groups_);
   const uint32_t endBlock = static_cast<uint32_t>((group + 1) * layer_.blocks / groups_);
+  if (layer_.maxPool) {
+    Position at(range.begin, layer_.shape);
+    for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
+      for (uint32_t block = firstBlock; block < endBlock; ++block) poolSpikes(chunk_, layer_, i, at, block, output_.before, scratch.window);
+    }
+    if (groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
+    return;
+  }
   fetchWeights(firstBlock, scratch);
   mergeRows(range, scratch);
   collectSegments(range, scratch);
@@ -439,9 +448,10 @@ void LayerPass::countSpikes(size_t index) const {
   const size_t positions = static_cast<size_t>(layer_.shape.positions());
   const size_t within = index - at.image * positions;
   const uint8_t* words = chunk_.storeOf(layer_).words.data() + index * chunk_.wordStride(layer_);
-  uint8_t* counts = output_.counts + at.image * static_cast<size_t>(layer_.shape.size()) + within;
+  uint16_t* counts = output_.counts + at.image * static_cast<size_t>(layer_.shape.size()) + within;
   for (size_t c = 0; c < static_cast<size_t>(layer_.shape.channels); ++c) {
-    counts[c * positions] = popcount(words + c * chunk_.word.bytes, chunk_.word.bytes);
+    const uint32_t before = counts[c * positions];
+    counts[c * positions] = static_cast<uint16_t>(before + popcount(words + c * chunk_.word.bytes, chunk_.word.bytes));
   }
 }
 

@@ -82,6 +82,19 @@ Synapse makeSynapse(const SynapseDescription& s, const Shape& source, const Laye
   return synapse;
 }
 
+void makeMaxPool(const MaxPoolDescription& pool, const Shape& source, Layer& layer) {
+  layer.maxPool = true;
+  layer.stateShape = source;
+  layer.poolSource = pool.source;
+  Geometry& g = layer.poolWindows;
+  g.source = source;
+  g.kernel = pool.kernel;
+  g.stride = pool.stride;
+  g.padding = pool.padding;
+  g.pooledHeight = source.height;
+  g.pooledWidth = source.width;
+}
+
 /// Cuts the gathering synapses of a layer into units.
 void makeUnits(Layer& layer) {
   size_t bytes = 0;
@@ -104,7 +117,7 @@ Layer makeLayer(const LayerDescription& description, const Plan& plan) {
   Layer layer;
   layer.name = description.name;
   layer.spiking = description.spiking;
-  layer.shape = description.shape;
+  layer.shape = layer.stateShape = description.shape;
   layer.width = blockWidth(description, plan);
   layer.blocks = (static_cast<uint32_t>(description.shape.channels) + layer.width - 1) / layer.width;
   layer.bias = padded(description.bias, layer, 0);
@@ -116,6 +129,10 @@ Layer makeLayer(const LayerDescription& description, const Plan& plan) {
     const Shape& source = s.source == inputSource ? plan.input : plan.layers[static_cast<size_t>(s.source)].shape;
     layer.synapses.push_back(makeSynapse(s, source, layer));
   }
+  if (description.maxPool) {
+    const MaxPoolDescription& pool = *description.maxPool;
+    makeMaxPool(pool, plan.layers[static_cast<size_t>(pool.source)].shape, layer);
+  }
   makeUnits(layer);
   layer.currents = currentRanges(description);
   return layer;
@@ -126,6 +143,7 @@ void assignSlots(Plan& plan) {
   std::vector<size_t> lastReader(plan.layers.size());
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     lastReader[i] = std::max(lastReader[i], i);
+    if (plan.layers[i].maxPool) lastReader[static_cast<size_t>(plan.layers[i].poolSource)] = i;
     for (const Synapse& s : plan.layers[i].synapses) {
       if (s.analog()) continue;
       lastReader[static_cast<size_t>(s.source)] = i;

@@ -63,7 +63,11 @@ struct Unit {
 struct Layer {
   std::string name;
   bool spiking = true;
+  bool maxPool = false;
   Shape shape;
+  Shape stateShape;        ///< of what passes carry: potentials, or spike counts of the source of max-pooling
+  int32_t poolSource = 0;  ///< of max-pooling
+  Geometry poolWindows;    ///< of max-pooling
   uint32_t width = 32;  ///< channels of a block
   uint32_t blocks = 1;
   std::vector<Synapse> synapses;
@@ -79,6 +83,7 @@ struct Layer {
   bool merged = false;  ///< some later synapse reads merged lists of its spikes
   size_t slot = 0;      ///< which of the plan's spike stores holds it
 
+  bool readout() const { return !spiking && !maxPool; }
   uint32_t paddedChannels() const { return width * blocks; }
   uint32_t channelStride() const { return roundedChannels(shape.channels); }
   /// Channels of a block that have words: the last block may be narrower.

@@ -75,6 +75,18 @@ int32_t ModelBuilder::spiking(std::vector<SynapseDescription> synapses, int32_t 
   return static_cast<int32_t>(model.layers.size()) - 1;
 }
 
+int32_t ModelBuilder::maxPool(MaxPoolDescription pool) {
+  const Shape& in = shapeOf(pool.source);
+  LayerDescription layer;
+  layer.name = "layer" + std::to_string(model.layers.size());
+  layer.spiking = false;
+  layer.shape = {in.channels, (in.height + pool.padding.top + pool.padding.bottom - pool.kernel.y) / pool.stride.y + 1,
+                 (in.width + pool.padding.left + pool.padding.right - pool.kernel.x) / pool.stride.x + 1};
+  layer.maxPool = pool;
+  model.layers.push_back(std::move(layer));
+  return static_cast<int32_t>(model.layers.size()) - 1;
+}
+
 void ModelBuilder::readout(int32_t source, int32_t classes, Pair poolKernel, Pair poolStride) {
   const Shape& in = shapeOf(source);
   SynapseDescription form;
@@ -140,7 +152,16 @@ ModelBuilder randomModel(uint32_t seed) {
   SynapseDescription k1 = strided;
   k1.kernel = {1, 1};
   const int32_t fifth = b.spiking({b.identity(fourth, strided), b.conv(fourth, c1, k1)}, c1);
-  b.readout(fifth, pick({2, 10, 33}));
+
+  const int32_t overlapping = b.maxPool({stem, {3, 3}, {pick({1, 2}), 1}, {1, 0, pick({0, 1}), 1}});
+  const int32_t nested = b.maxPool({overlapping, {2, 2}, {1, 1}, {0, 1, 0, 0}});
+  SynapseDescription whole;
+  const Shape& pooledShape = b.model.layers[static_cast<size_t>(nested)].shape;
+  const Shape& last = b.model.layers[static_cast<size_t>(fifth)].shape;
+  whole.kernel = {pooledShape.height - last.height + 1, pooledShape.width - last.width + 1};
+  SynapseDescription both;
+  const int32_t sixth = b.spiking({b.identity(fifth, both), b.conv(nested, c1, whole)}, c1);
+  b.readout(sixth, pick({2, 10, 33}));
   return b;
 }
 

@@ -9,7 +9,7 @@ import { checkTimeSteps, imagesFor, throwIfAborted, type Simulator } from './sim
 import { StatisticsSum } from './statistics.js';
 
 export interface EvaluateOptions {
-  /** Numbers of time steps to report, each 1 to 64. One pass with the largest gives all of them. */
+  /** Numbers of time steps to report, each 1 to 1,024. One pass with the largest gives all of them. */
   readonly timeSteps: readonly number[];
   /** Evaluates only the first images. Default: all. */
   readonly limit?: number;

@@ -38,7 +38,7 @@ export class StatisticsSum {
   layers(timeSteps: readonly number[]): LayerEvaluation[] {
     let spiking = 0;
     let synapse = 0;
-    return this.#model.layers.map((layer) => {
+    return this.#model.layers.filter((layer) => layer.kind !== 'maxPool').map((layer) => {
       const spikes = layer.kind === 'spiking' ? this.#spikes[spiking++] : undefined;
       const indices = layer.synapses.map(() => synapse++);
       const neurons = elementCount(layer.shape);

@@ -20,6 +20,8 @@ export interface ForwardOptions {
   readonly record?: Values;
   /** Takes the place of the activations, such as spiking neurons. */
   readonly activate?: (node: ActivationNode, input: Float64Array) => Float64Array;
+  /** Takes the place of max-pooling; `largest` is the plain one. */
+  readonly pool?: (node: MaxPoolNode, input: Float64Array, largest: (values: Float64Array) => Float64Array) => Float64Array;
 }
 
 /** Every value of the graph for a batch of `count` images. */
@@ -54,8 +56,10 @@ function evaluate(node: GraphNode, inputs: Float64Array[], shapes: ReadonlyMap<s
       return input.map((value, i) => value + inputs[1]![i]!);
     case 'avgPool':
       return avgPool(node, input, shapes.get(node.input)!, shapes.get(node.name)!, count);
-    case 'maxPool':
-      return maxPool(node, input, shapes.get(node.input)!, shapes.get(node.name)!, count);
+    case 'maxPool': {
+      const largest = (values: Float64Array): Float64Array => maxPool(node, values, shapes.get(node.input)!, shapes.get(node.name)!, count);
+      return options.pool?.(node, input, largest) ?? largest(input);
+    }
     case 'concat': {
       const perImage = inputs.map((values) => values.length / count);
       return Float64Array.from(Array.from({ length: count }, (_, n) => inputs.flatMap((values, i) => [...values.subarray(n * perImage[i]!, (n + 1) * perImage[i]!)])).flat());

@@ -70,13 +70,13 @@ describe.each(Object.keys(constructions).filter((name) => name !== 'linear only'
     const timeSteps = 4;
     const results = await runModel(activationModel(graph, timeSteps), graph, values, images);
     const folded = fold(network);
-    const spiking = folded.layers.filter((layer) => layer.threshold !== undefined);
+    const spiking = folded.layers.filter((layer) => layer.kind === 'spiking');
     const simulated = Array.from({ length: timeSteps }, (_, t) => simulateFolded(folded, images, count, t + 1));
     for (const [l, layer] of spiking.entries()) {
       const value = results.get(`${layer.name}.value`)!;
       const size = value.length / timeSteps;
       for (let t = 0; t < timeSteps; t++) {
-        const before = t === 0 ? new Uint8Array(size) : simulated[t - 1]!.counts[l]!;
+        const before = t === 0 ? new Uint16Array(size) : simulated[t - 1]!.counts[l]!;
         const expected = simulated[t]!.counts[l]!.map((fired, i) => fired - before[i]!);
         expect(Array.from(value.subarray(t * size, (t + 1) * size), (x) => (x > 0 ? 1 : 0)), `${layer.name}, step ${t + 1}`).toEqual(Array.from(expected));
       }

@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { calibrate, calibrationMethods, type CalibrationMethod } from '../../convert/calibrate.js';
-import { convert, type Conversion } from '../../convert/convert.js';
+import { convert, usualTimeSteps, type Conversion } from '../../convert/convert.js';
 import { weightTypes, type WeightType } from '../../convert/quantize.js';
 import { normalizeRange } from '../../data/batches.js';
 import { datasetSpecs, openDataset } from '../../data/open.js';
@@ -18,7 +18,7 @@ interface ConvertCommandOptions {
   out: string;
   weights: WeightType;
   maxTimeSteps: number;
-  calibrationData?: string;
+  calibrate?: string;
   calibration?: CalibrationMethod;
   calibrationImages?: number;
   calibrationPercentile?: number;
@@ -40,11 +40,11 @@ export function addConvert(program: Command, io: Io): void {
     .addOption(
       new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case')
         .argParser(whole(1, maxTimeSteps))
-        .default(maxTimeSteps),
+        .default(usualTimeSteps),
     )
     .addOption(
       new Option(
-        '--calibration-data <spec>',
+        '--calibrate <spec>',
         `for relu: training images that thresholds are found on: ${datasetSpecs.join(', ')}`,
       ),
     )
@@ -75,17 +75,17 @@ async function convertAction(directory: string, options: ConvertCommandOptions, 
 
 async function calibrated(network: TrainedNetwork, options: ConvertCommandOptions, output: Output): Promise<TrainedNetwork> {
   const {
-    calibrationData,
+    calibrate: spec,
     calibration: method,
     calibrationImages = 512,
     calibrationPercentile: percentile,
     calibrationTimeSteps: timeSteps,
   } = options;
-  if (calibrationData === undefined) {
+  if (spec === undefined) {
     if ([method, options.calibrationImages, percentile, timeSteps].every((option) => option === undefined)) return network;
-    throw new NoisefloorError('INVALID_ARGUMENT', 'Calibration needs images: give --calibration-data.');
+    throw new NoisefloorError('INVALID_ARGUMENT', 'Calibration needs images: give --calibrate.');
   }
-  const data = await openDataset(calibrationData);
+  const data = await openDataset(spec);
   const { shape } = network.graph.input;
   if (data.shape.join() !== shape.join()) {
     throw new NoisefloorError(

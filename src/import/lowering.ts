@@ -251,20 +251,10 @@ export class Lowering {
   /** Whether no value of a node is negative. */
   isPositive(name: string): boolean {
     const node = this.writer.find(name);
-    switch (node?.op) {
-      case 'activation':
-        return true;
-      case 'maxPool':
-      case 'avgPool':
-      case 'globalAvgPool':
-      case 'flatten':
-        return this.isPositive(node.input);
-      case 'concat':
-      case 'add':
-        return node.inputs.every((input) => this.isPositive(input));
-      default:
-        return false;
-    }
+    if (node?.op === 'activation') return true;
+    if (node?.op === 'concat' || node?.op === 'add') return node.inputs.every((input) => this.isPositive(input));
+    const pooled = node?.op === 'maxPool' || node?.op === 'avgPool' || node?.op === 'globalAvgPool' || node?.op === 'flatten';
+    return pooled && this.isPositive(node.input);
   }
 
   #writeAffine(node: string, gain: PerChannel, offset: PerChannel, name: string, only: boolean): string {
@@ -297,7 +287,7 @@ export class Lowering {
 
   /** A part of a map with zeros around it, exactly: a convolution of zeros and ones. */
   #writeSelection(input: string, { channels, rows, columns }: Selection, name: string): string {
-    const [sourceChannels, height, width] = this.writer.shape(input) as readonly number[] as [number, number, number];
+    const [sourceChannels, height, width] = this.writer.shape(input) as [number, number, number];
     const [vertical, horizontal] = [axisConv(rows, height), axisConv(columns, width)];
     const depthwise = channels.length === sourceChannels && channels.every((from, c) => from === c);
     const kernel = [vertical.kernel, horizontal.kernel] as const;

@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, parse } from 'node:path';
 import type { Normalization } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError } from '../errors.js';
 import type { Graph, Shape } from '../graph/graph.js';
@@ -66,7 +66,7 @@ async function importNetwork(file: OnnxFile, name: string, options: ReadOnnxOpti
   const problems = await lower(lowering, nodes);
   const logits = problems.length === 0 ? finish(lowering, output, problems) : undefined;
   if (logits === undefined) throw unsupported(name, problems);
-  const network: Graph = { name: graph.name || name, input: { name: writer.input, shape }, nodes: writer.nodes, output: logits };
+  const network: Graph = { name: parse(name).name, input: { name: writer.input, shape }, nodes: writer.nodes, output: logits };
   inferShapes(network);
   const producer = [model.producerName, model.producerVersion].filter((part) => part !== '').join(' ');
   return {

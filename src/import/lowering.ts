@@ -1,4 +1,5 @@
-import type { Padding, Shape } from '../graph/graph.js';
+import { levelsOf, type Padding, type Shape } from '../graph/graph.js';
+import { activationThreshold } from '../graph/parameters.js';
 import type { Constants } from './constants.js';
 import type { OnnxNode } from './node.js';
 import { close, isAffine, plus, thenAffine, times, uniform, untouched, type PerChannel, type Pointwise } from './pointwise.js';
@@ -231,6 +232,7 @@ export class Lowering {
   #writeActivation(input: string, name: string, rounding: Pointwise['rounding'], levels: number, unit: number): string {
     if (!(levels > 0)) throw new Refusal('all its values are the same', 'Export the network without it.');
     const threshold = Math.fround(levels * unit);
+    if (rounding !== undefined && this.#isOnGrid(input, levels, unit)) return input;
     if (rounding === undefined) return this.#writeRelu(input, name, levels === Infinity ? undefined : threshold);
     if (rounding === 'floor') {
       const node = this.writer.add(name, { op: 'activation', input, activation: { kind: 'qcfs', levels, initialThreshold: threshold } });
@@ -255,6 +257,14 @@ export class Lowering {
     if (node?.op === 'concat' || node?.op === 'add') return node.inputs.every((input) => this.isPositive(input));
     const pooled = node?.op === 'maxPool' || node?.op === 'avgPool' || node?.op === 'globalAvgPool' || node?.op === 'flatten';
     return pooled && this.isPositive(node.input);
+  }
+
+  /** Whether a node's values are multiples of `unit` from 0 to `levels`: to quantise them so changes nothing. */
+  #isOnGrid(name: string, levels: number, unit: number): boolean {
+    const node = this.writer.find(name);
+    if (node?.op === 'maxPool' || node?.op === 'flatten') return this.#isOnGrid(node.input, levels, unit);
+    if (node?.op !== 'activation' || node.activation.kind === 'relu' || levelsOf(node.activation) !== levels) return false;
+    return close(activationThreshold(node, this.writer.parameters)! / (levels * unit), 1);
   }
 
   #writeAffine(node: string, gain: PerChannel, offset: PerChannel, name: string, only: boolean): string {

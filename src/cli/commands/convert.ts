@@ -12,7 +12,7 @@ import { maxTimeSteps } from '../../snn/model.js';
 import { Output, type Io } from '../io.js';
 import { positiveNumber, shared, whole } from '../options.js';
 import { textTable } from '../table.js';
-import { importOptions, readTrained, type ImportOptions } from '../trained.js';
+import { importNotes, importOptions, readTrained, type ImportOptions } from '../trained.js';
 
 interface ConvertCommandOptions extends ImportOptions {
   out: string;
@@ -66,7 +66,9 @@ export function addConvert(program: Command, io: Io): void {
 async function convertAction(path: string, options: ConvertCommandOptions, io: Io): Promise<void> {
   const { out, weights, maxTimeSteps: timeSteps, json } = options;
   const output = new Output(io, json);
-  const network = await calibrated(await readTrained(path, options), options, output);
+  const trained = await readTrained(path, options);
+  for (const note of importNotes(trained)) output.log(note);
+  const network = await calibrated(trained, options, output);
   output.log(`Converting ${network.graph.name}`);
   const { model, report } = convert(network, { weights, timeSteps });
   await writeSpikingModel(out, model);

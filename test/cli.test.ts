@@ -133,7 +133,7 @@ describe('convert with calibration', () => {
     const refused = await cli(['convert', trained, '--out', out]);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain('node "act": relu has no threshold. Calibrate it on images first');
-    const argv = ['convert', trained, '--out', out, '--calibration-data', spec, '--calibration', 'maximum', '--calibration-images', '20', '--json'];
+    const argv = ['convert', trained, '--out', out, '--calibrate', spec, '--calibration', 'maximum', '--calibration-images', '20', '--json'];
     const ran = await cli(argv);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain('Calibrating tiny on 20 training images');
@@ -143,8 +143,8 @@ describe('convert with calibration', () => {
   it('refuses a method without images, and a network that needs none', async () => {
     const blind = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibration', 'mse']);
     expect(blind).toMatchObject({ code: 2 });
-    expect(blind.stderr).toContain('Calibration needs images: give --calibration-data');
-    const other = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibration-data', spec]);
+    expect(blind.stderr).toContain('Calibration needs images: give --calibrate');
+    const other = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibrate', spec]);
     expect(other).toMatchObject({ code: 2 });
     expect(other.stderr).toContain('has no relu activation: nothing to calibrate');
   });

@@ -176,8 +176,8 @@ describe('evaluate', () => {
 
   it.each([
     ['no time steps', split, { timeSteps: [] }, 'INVALID_ARGUMENT', /timeSteps/],
-    ['0 steps', split, { timeSteps: [0] }, 'INVALID_ARGUMENT', /from 1 to 64/],
-    ['65 steps', split, { timeSteps: [65] }, 'INVALID_ARGUMENT', /from 1 to 64/],
+    ['0 steps', split, { timeSteps: [0] }, 'INVALID_ARGUMENT', /from 1 to 1024/],
+    ['1025 steps', split, { timeSteps: [1025] }, 'INVALID_ARGUMENT', /from 1 to 1024/],
     ['a batch of 0', split, { timeSteps: [1], batchSize: 0 }, 'INVALID_ARGUMENT', /batchSize/],
     ['images of another size', { ...split, images: new Uint8Array(15) }, { timeSteps: [1] }, 'INVALID_DATA', /\[1, 2, 2\]/],
     ['a label out of range', { ...split, labels: Uint8Array.of(0, 1, 3, 1, 2) }, { timeSteps: [1] }, 'INVALID_DATA', /Label 3 of image 2/],

@@ -19,13 +19,16 @@ export interface ConvertOptions {
   /** Name of the model. Default: the name of the graph. */
   readonly name?: string;
   /**
-   * Steps the model must be able to run, 1 to 64: fewer leave int32 more room for precision, which only a network of very
+   * Steps the model must be able to run, 1 to 1,024: fewer leave int32 more room for precision, which only a network of very
    * strong weights needs. Default 64.
    */
   readonly timeSteps?: number;
   /** How pictures become the input, kept in the model. Default: not said. */
   readonly preprocessing?: Preprocessing;
 }
+
+/** Steps that a conversion provides for, unless asked for others. */
+export const usualTimeSteps = 64;
 
 export interface Conversion {
   readonly model: SpikingModel;
@@ -43,7 +46,7 @@ export interface Conversion {
  *   INVALID_GRAPH; INVALID_ARGUMENT for an option.
  */
 export function convert(network: TrainedNetwork, options: ConvertOptions = {}): Conversion {
-  const { weights = 'int8', name = network.graph.name, timeSteps = maxTimeSteps, preprocessing } = options;
+  const { weights = 'int8', name = network.graph.name, timeSteps = usualTimeSteps, preprocessing } = options;
   if (!weightTypes.includes(weights)) throw unknownName('weights', String(weights), weightTypes);
   if (typeof name !== 'string' || name === '') throw invalidArgument('name', 'a non-empty string', name);
   if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxTimeSteps) {

@@ -8,7 +8,7 @@ import { DenseSession, yieldToEvents } from './dense.js';
 import { checkTimeSteps, sourceFor, throwIfAborted, type Images, type Simulator } from './simulator.js';
 
 export interface CompareOptions {
-  /** Steps of the spiking network, 1 to 64. */
+  /** Steps of the spiking network, 1 to 1,024. */
   readonly timeSteps: number;
   /** Compares the first images only. Default 200. */
   readonly limit?: number;
@@ -108,7 +108,7 @@ class ResidualMoments {
   }
 
   /** @param activations and counts, both [N, C, H, W] */
-  add(activations: Float32Array, counts: Uint8Array): void {
+  add(activations: Float32Array, counts: Uint16Array): void {
     const { shape, name } = this.#layer;
     if (activations.length !== counts.length) {
       throw new NoisefloorError(

@@ -11,7 +11,7 @@ import { checkLabels, checkTimeSteps, sourceFor, throwIfAborted, type Images, ty
 import { stepSums, type StatisticsSum } from './statistics.js';
 
 export interface EvaluateOptions {
-  /** Numbers of time steps to report, each 1 to 64. One pass with the largest gives all of them. */
+  /** Numbers of time steps to report, each 1 to 1,024. One pass with the largest gives all of them. */
   readonly timeSteps: readonly number[];
   /** Evaluates only the first images. Default: all. */
   readonly limit?: number;

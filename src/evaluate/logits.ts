@@ -1,5 +1,5 @@
 import { invalidArgument } from '../errors.js';
-import type { SpikingModel } from '../snn/model.js';
+import { readoutOf, type SpikingModel } from '../snn/model.js';
 import type { RunResult } from '../snn/run.js';
 import type { StreamResult } from '../snn/stream.js';
 
@@ -10,7 +10,7 @@ import type { StreamResult } from '../snn/stream.js';
  * @returns [count, classes]
  */
 export function logitsFromPotentials(result: RunResult | StreamResult, model: SpikingModel, timeStep: number): Float64Array {
-  const unit = model.layers.at(-1)!.unit[0]!;
+  const unit = readoutOf(model).unit[0]!;
   const steps = 'stepsBefore' in result ? result.stepsBefore + timeStep : timeStep;
   return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit) / steps);
 }

@@ -143,12 +143,13 @@ export interface Latency {
   readonly histogram: { readonly from: number; readonly width: number; readonly counts: readonly number[] };
 }
 
-const bins = 24;
+const mostBins = 24;
 
 function latencyOf(milliseconds: readonly number[]): Latency {
   const sorted = [...milliseconds].sort((a, b) => a - b);
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
   const from = sorted[0]!;
+  const bins = Math.min(mostBins, Math.ceil(2 * Math.sqrt(sorted.length)));
   // The slowest hundredth goes into the last bin: one stall must not press all others into the first.
   const width = Math.max((at(0.99) - from) / bins, 1e-6);
   const counts = new Array<number>(bins).fill(0);

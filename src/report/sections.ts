@@ -34,7 +34,7 @@ export function accuracySection({ evaluation, dense }: ReportData): string {
   // With few classes, the first five are nearly all of them.
   if (evaluation.layers.at(-1)!.shape[0]! >= 100) {
     series.push({ label: 'SNN, top-5', colour: 'third', values: pick(evaluation.top5) });
-    if (dense) series.push({ label: `Dense, top-5 ${percent(dense.top5)}`, colour: 'third', dashed: true, values: ticks.map(() => dense.top5) });
+    if (dense) series.push({ label: 'Dense, top-5', colour: 'third', dashed: true, values: ticks.map(() => dense.top5) });
   }
   const spoken = order.map((i) => `${percent(evaluation.top1[i]!)} at T = ${evaluation.timeSteps[i]}`).join(', ');
   const chart = lineChart({

@@ -2,6 +2,7 @@ import { inputsOf, type ActivationNode, type Graph, type GraphNode } from '../gr
 import { parameterSpecs } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import { emitInference, emitThreshold } from '../onnx/layers.js';
+import { refuseMaxPool } from './temporal/rules.js';
 import { emitIntegrateAndFire, joinSteps, repeatSteps, splitSteps } from './temporal/neurons.js';
 
 /** A value of the spiking network: the same at every step, or [T N, ...] with the steps one after the other. */
@@ -17,6 +18,7 @@ interface TimedValue {
  * error-compensating strategy).
  */
 export function gapModel(graph: Graph, timeSteps: number): Uint8Array<ArrayBuffer> {
+  refuseMaxPool(graph);
   const onnx = new OnnxBuilder('gap');
   onnx.input(graph.input.name, 'float32', ['N', ...graph.input.shape]);
   for (const spec of parameterSpecs(graph)) onnx.input(spec.name, 'float32', spec.shape);

@@ -9,6 +9,7 @@ import { OnnxBuilder } from '../../src/onnx/builder.js';
 import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
 import { elementCount } from '../../src/tensor.js';
 import { emitForward } from '../../src/training/gradients.js';
+import { gapModel } from '../../src/training/gapModel.js';
 import { declareInputs, trainingModel } from '../../src/training/models.js';
 import type { TemporalConfig } from '../../src/training/temporal/options.js';
 import { temporalRule } from '../../src/training/temporal/rules.js';
@@ -69,13 +70,13 @@ describe.each(Object.keys(constructions).filter((name) => name !== 'linear only'
     const timeSteps = 4;
     const results = await runModel(activationModel(graph, timeSteps), graph, values, images);
     const folded = fold(network);
-    const spiking = folded.layers.filter((layer) => layer.threshold !== undefined);
+    const spiking = folded.layers.filter((layer) => layer.kind === 'spiking');
     const simulated = Array.from({ length: timeSteps }, (_, t) => simulateFolded(folded, images, count, t + 1));
     for (const [l, layer] of spiking.entries()) {
       const value = results.get(`${layer.name}.value`)!;
       const size = value.length / timeSteps;
       for (let t = 0; t < timeSteps; t++) {
-        const before = t === 0 ? new Uint8Array(size) : simulated[t - 1]!.counts[l]!;
+        const before = t === 0 ? new Uint16Array(size) : simulated[t - 1]!.counts[l]!;
         const expected = simulated[t]!.counts[l]!.map((fired, i) => fired - before[i]!);
         expect(Array.from(value.subarray(t * size, (t + 1) * size), (x) => (x > 0 ? 1 : 0)), `${layer.name}, step ${t + 1}`).toEqual(Array.from(expected));
       }
@@ -233,4 +234,16 @@ test('fixed thresholds have gradient 0, and the others keep theirs', async () =>
   expect([fixed.get('act1.threshold.grad')![0], fixed.get('act2.scale.grad')![0]]).toEqual([0, 0]);
   expect(free.get('act1.threshold.grad')![0]).not.toBe(0);
   expect(fixed.get('fc1.weight.grad')).toEqual(free.get('fc1.weight.grad'));
+});
+
+test.each([
+  ['over time', (graph: Graph) => spikingEvalModel(graph, defaults)],
+  ['for the gap', (graph: Graph) => gapModel(graph, 4)],
+])('max-pooling is refused %s', (_, unroll) => {
+  const b = new GraphBuilder('pooled', [2, 4, 4]);
+  const x = b.maxPool(b.activation(b.input, 'act', qcfs), 'pool', 2);
+  const graph = b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 3 }));
+  expect(() => unroll(graph)).toThrow(
+    expect.objectContaining({ code: 'INVALID_GRAPH', message: expect.stringMatching(/"pooled" cannot be unrolled.*max-pooling "pool"/) as string }) as Error,
+  );
 });

@@ -21,12 +21,12 @@ import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
 import { decodeSpikingModel } from '../../snn/file.js';
 import type { SpikingModel } from '../../snn/model.js';
 import { SpikingSession } from '../../snn/session.js';
-import { readCheckpoint } from '../../training/checkpoint.js';
 import { evaluationDocument, printEvaluation, reportEvaluation } from '../evaluation.js';
 import { Output, type Io } from '../io.js';
 import { exitRules, htmlPath, shardOption, shared, thresholdList, whole } from '../options.js';
 import { ImageProgress, withProgress } from '../progress.js';
 import { textTable } from '../table.js';
+import { readDense } from '../trained.js';
 
 interface EvalCommandOptions {
   data: string;
@@ -57,7 +57,7 @@ export function addEval(program: Command, io: Io): void {
     .addOption(shared.limit())
     .addOption(shared.batchSize(64))
     .addOption(shared.threads())
-    .option('--against <path>', 'the dense network on the same images: training folder of the model (compared layer by layer) or an ONNX file')
+    .option('--against <network>', 'training folder or ONNX file of the model: compare with the dense network, layer by layer')
     .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
     .option('--journal <file>', 'keep the results of each batch in a file, so that a run that was ended can go on')
     .option('--resume', 'go on with the journal', false)
@@ -73,29 +73,25 @@ export function addEval(program: Command, io: Io): void {
     .action((file: string, options: EvalCommandOptions) => evalAction(file, options, io));
 }
 
-/** The dense network to compare with: its ONNX file, and itself where it can be compared layer by layer. */
-interface Against {
-  readonly onnx: Uint8Array;
-  readonly network?: TrainedNetwork;
-}
-
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   checkOptions(options); // before minutes of work
   const bytes = await readWholeFile(file, 'spiking model');
   const model = decodeSpikingModel(bytes, file);
-  const against = options.against === undefined ? undefined : await readAgainst(options.against, model);
+  const network = options.against === undefined ? undefined : await readDense(options.against, model);
+  if (network) checkSameNetwork(network, model);
+  const onnx = network && exportOnnx(network);
   const source = sourceFor(model, await openImages(options.data, 'test', model.input), options.limit);
   const threads = options.threads ?? availableParallelism();
   await using session = await SpikingSession.create(model, { threads });
-  const plan = planOf(bytes, source, options.timeSteps, against?.onnx);
+  const plan = planOf(bytes, source, options.timeSteps, onnx);
   const sum =
     options.queue === undefined
-      ? await collect(session, source, plan, against, options, io)
-      : await collectFromQueue(options.queue, model, source, plan, [bytes, ...(against ? [against.onnx] : [])], options, output);
+      ? await collect(session, source, plan, onnx, options, io)
+      : await collectFromQueue(options.queue, model, source, plan, [bytes, ...(onnx ? [onnx] : [])], options, output);
   const evaluation = sum.evaluation();
   const earlyExit = options.earlyExit && (await earlyExitCurve(session, source, options.earlyExit, options, io));
-  const comparison = against?.network && (await compare(against.network, session, source, options, io));
+  const comparison = network && (await compare(network, session, source, options, io));
   const dense = sum.dense();
   if (options.report !== undefined) {
     const results = { sum, evaluation, ...(dense && { dense }), ...(comparison && { comparison }) };
@@ -124,19 +120,12 @@ function checkOptions(options: EvalCommandOptions): void {
   if (shard !== undefined && earlyExit !== undefined) throw refused('--early-exit needs all images: leave out --shard.');
 }
 
-async function readAgainst(path: string, model: SpikingModel): Promise<Against> {
-  if (path.endsWith('.onnx')) return { onnx: await readWholeFile(path, 'ONNX model') };
-  const network = await readCheckpoint(path);
-  checkSameNetwork(network, model);
-  return { onnx: exportOnnx(network), network };
-}
-
 /** Runs what is to be run and has not been before. */
 async function collect(
   session: SpikingSession,
   source: ImageSource,
   plan: EvaluationPlan,
-  against: Against | undefined,
+  onnx: Uint8Array | undefined,
   { timeSteps, batchSize, shard = { index: 1, of: 1 }, journal: path, resume }: EvalCommandOptions,
   io: Io,
 ): Promise<EvaluationSum> {
@@ -145,7 +134,7 @@ async function collect(
   const header = { plan, start, end, spec: source.spec, batchSize, threads, isa };
   const sum = new EvaluationSum({ model, timeSteps, batchSize, threads, isa });
   const journal = path === undefined ? undefined : await JournalWriter.open(path, header, resume);
-  const dense = against && (await DenseSession.create(against.onnx, { threads }));
+  const dense = onnx && (await DenseSession.create(onnx, { threads }));
   try {
     for (const part of journal?.parts ?? []) sum.add(part);
     const done = journal?.parts.at(-1)?.end ?? start;

@@ -1,3 +1,4 @@
+import { NoisefloorError } from '../../errors.js';
 import { inputsOf, type Graph, type GraphNode, type Shape } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { differentiate } from '../layers/index.js';
@@ -13,6 +14,7 @@ type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand
  * the first neurons is the same at every step, so it stays [N, ...] and its gradient is the sum over the steps.
  */
 export function temporalRule(graph: Graph, config: TemporalConfig): Rule {
+  refuseMaxPool(graph);
   const steady = new Set([graph.input.name]);
   return (context, node, inputs) => {
     if (node.op === 'activation') return neuronRule(context, node, inputs[0]!, steady.has(node.input), config);
@@ -25,6 +27,16 @@ export function temporalRule(graph: Graph, config: TemporalConfig): Rule {
     }
     return repeatSteady(context, node, inputs, steady, config.timeSteps, rule);
   };
+}
+
+/** The spiking network takes the maximum of what was counted so far, which steps side by side do not know. */
+export function refuseMaxPool(graph: Graph): void {
+  const pool = graph.nodes.find((node) => node.op === 'maxPool');
+  if (!pool) return;
+  throw new NoisefloorError(
+    'INVALID_GRAPH',
+    `"${graph.name}" cannot be unrolled over time, for its max-pooling "${pool.name}": train it without time steps and without measured noise, or pool by average.`,
+  );
 }
 
 /** A node that some inputs of are steady: these are repeated for every step. */

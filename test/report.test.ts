@@ -40,7 +40,7 @@ describe('renderReport', () => {
     const ids = [...html.matchAll(/ id="([^"]+)"/g)].map((match) => match[1]);
     expect(new Set(ids).size).toBe(ids.length);
     const charts = [...html.matchAll(/<svg [^>]*aria-labelledby="([^"]+) ([^"]+)"/g)];
-    expect(charts).toHaveLength(6);
+    expect(charts).toHaveLength(7);
     expect(charts.length).toBe(html.match(/<svg /g)!.length);
     for (const [, title, description] of charts) {
       expect(ids).toContain(title);
@@ -97,7 +97,7 @@ describe('renderReport', () => {
     const { title, command, generated, machine, versions, model, data, evaluation } = madeUpReport();
     const short = renderReport({ title, command, generated, machine, versions, model, data, evaluation });
     expect(short.match(/<svg /g)).toHaveLength(4);
-    expect(short).not.toMatch(/Top-1 dense|Seed|ANN against SNN|Worst classes/);
+    expect(short).not.toMatch(/Top-1 dense|Seed|ANN against SNN|Worst classes|Potentials/);
     checkNesting(short.replace('<!doctype html>', '').replace(/<style>[^]*<\/style>/, ''));
   });
 

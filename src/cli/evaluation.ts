@@ -38,7 +38,7 @@ export function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation |
   for (const { name, reason } of damaged) output.print(`  ${name}: ${reason}`);
 }
 
-export interface Reported extends Pick<ReportData, 'evaluation' | 'dense' | 'comparison' | 'command'> {
+export interface Reported extends Pick<ReportData, 'evaluation' | 'dense' | 'comparison' | 'potentials' | 'command'> {
   readonly model: SpikingModel;
   readonly file: string;
   readonly source: ImageSource;

@@ -3,7 +3,7 @@ import { writeFileAtomic } from '../files.js';
 import { confusionSection } from './confusion.js';
 import type { ReportData } from './data.js';
 import { page } from './html.js';
-import { accuracySection, comparisonSection, energySection, headline, latencySection, operationsSection, provenanceSection, speedSection, spikesSection } from './sections.js';
+import { accuracySection, comparisonSection, energySection, headline, latencySection, operationsSection, potentialsSection, provenanceSection, speedSection, spikesSection } from './sections.js';
 
 /**
  * Writes a self-contained HTML page (no script, no external resource, light and dark) and, beside it, the same data as
@@ -29,6 +29,7 @@ export function renderReport(data: ReportData): string {
     speedSection(data),
     latencySection(data),
     spikesSection(data),
+    potentialsSection(data),
     comparisonSection(data),
     confusionSection(data),
     operationsSection(data),

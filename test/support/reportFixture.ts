@@ -78,6 +78,7 @@ export function madeUpReport(): ReportData {
       images: 200,
       layers: names.map((name, i) => ({ name, ...(i === 5 ? {} : { correlation: 0.99 - 0.01 * i }), residualMean: 0.001 * i, residualStd: 0.02 + 0.02 * i, clippedShare: 0.02 })),
     },
+    potentials: { timeSteps: 16, images: 8, layers: names.map((name, i) => ({ name, mean: 0.5, std: 0.3, below: 0.01 * i, above: 0.02 })) },
     confusion: [
       {
         name: 'great white shark, white shark',

@@ -4,10 +4,11 @@ import type { ImageSource } from '../../data/source.js';
 import { imageSpecs, openImages } from '../../data/open.js';
 import { checkSameNetwork, compareLayers } from '../../evaluate/compare.js';
 import { DenseSession } from '../../evaluate/dense.js';
-import { evaluateParts } from '../../evaluate/evaluate.js';
+import { evaluateParts, type Evaluation } from '../../evaluate/evaluate.js';
 import { evaluateEarlyExit, type EarlyExitEvaluation } from '../../evaluate/earlyExit.js';
 import { JournalWriter, planOf, shardRange, type EvaluationPlan } from '../../evaluate/journal.js';
 import { EvaluationSum } from '../../evaluate/parts.js';
+import { finalPotentials } from '../../evaluate/potentials.js';
 import type { ShardJob, ShardResult } from '../../evaluate/queue/connection.js';
 import { evaluateByWorkers } from '../../evaluate/queue/enqueue.js';
 import { sourceFor, type Simulator } from '../../evaluate/simulator.js';
@@ -94,7 +95,8 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
   const comparison = network && (await compare(network, session, source, options, io));
   const dense = sum.dense();
   if (options.report !== undefined) {
-    const results = { sum, evaluation, ...(dense && { dense }), ...(comparison && { comparison }) };
+    const potentials = await leftOver(session, source, evaluation, io);
+    const results = { sum, evaluation, potentials, ...(dense && { dense }), ...(comparison && { comparison }) };
     await reportEvaluation(options.report, { model, file, source, command: evalCommandLine(file, options), ...results }, output);
   }
   // Last, so that a failure before leaves nothing but the error on stdout.
@@ -197,6 +199,13 @@ async function collectFromQueue(
   const sum = new EvaluationSum({ model, timeSteps, batchSize, threads: results[0]!.threads, isa: isas });
   for (const { part } of results) sum.add(part);
   return sum;
+}
+
+/** In plain loops: of as many images as take a few seconds. */
+async function leftOver(session: Simulator, source: ImageSource, { denseMacs, timeSteps }: Evaluation, { signal }: Io): Promise<NonNullable<ReportData['potentials']>> {
+  const images = Math.min(source.count, 8, Math.max(1, Math.floor(2e9 / denseMacs)));
+  const steps = Math.max(...timeSteps);
+  return { timeSteps: steps, images, layers: await finalPotentials(session, source, { timeSteps: steps, images, signal }) };
 }
 
 /** The first 200 images through both networks, activation by activation. */

@@ -63,37 +63,61 @@ function tapsOf(from: number, to: number, interpolation: Interpolation, start: n
   });
 }
 
-/** The rows from `top` up to `bottom`, scaled: planes, [channels, bottom - top, columns]. */
-function alongRows({ data, width, channels }: Pixels, columns: readonly Taps[], top: number, bottom: number): Uint8ClampedArray {
-  const strips = new Uint8ClampedArray(channels * (bottom - top) * columns.length);
-  let out = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let y = top; y < bottom; y++) {
-      const row = y * width * channels + c;
-      for (const { first, weights } of columns) {
-        let sum = half;
-        for (let k = 0, at = row + first * channels; k < weights.length; k++, at += channels) sum += data[at]! * weights[k]!;
-        strips[out++] = sum >> precision;
-      }
-    }
+/** The rows from `top` up to `bottom`, scaled: [bottom - top, columns, channels]. */
+function alongRows(pixels: Pixels, columns: readonly Taps[], top: number, bottom: number): Uint8ClampedArray {
+  const strips = new Uint8ClampedArray((bottom - top) * columns.length * pixels.channels);
+  const row = pixels.channels === 3 ? colourRow : greyRow;
+  for (let y = top, out = 0; y < bottom; y++, out += columns.length * pixels.channels) {
+    row(pixels.data, y * pixels.width * pixels.channels, columns, strips, out);
   }
   return strips;
 }
 
+/** Three sums at a time: a weight is loaded once. */
+function colourRow(data: Uint8Array, row: number, columns: readonly Taps[], strips: Uint8ClampedArray, start: number): void {
+  for (let x = 0, out = start; x < columns.length; x++, out += 3) {
+    const { first, weights } = columns[x]!;
+    let red = half;
+    let green = half;
+    let blue = half;
+    for (let k = 0, at = row + first * 3; k < weights.length; k++, at += 3) {
+      const weight = weights[k]!;
+      red += data[at]! * weight;
+      green += data[at + 1]! * weight;
+      blue += data[at + 2]! * weight;
+    }
+    strips[out] = red >> precision;
+    strips[out + 1] = green >> precision;
+    strips[out + 2] = blue >> precision;
+  }
+}
+
+function greyRow(data: Uint8Array, row: number, columns: readonly Taps[], strips: Uint8ClampedArray, start: number): void {
+  for (let x = 0; x < columns.length; x++) {
+    const { first, weights } = columns[x]!;
+    let sum = half;
+    for (let k = 0; k < weights.length; k++) sum += data[row + first + k]! * weights[k]!;
+    strips[start + x] = sum >> precision;
+  }
+}
+
+/** @returns planes, [channels, rows, width] */
 function alongColumns(strips: Uint8ClampedArray, rows: readonly Taps[], top: number, width: number, channels: number): Uint8Array {
   const planes = new Uint8ClampedArray(channels * rows.length * width);
-  const plane = strips.length / channels;
-  let out = 0;
-  for (let c = 0; c < channels; c++) {
-    for (const { first, weights } of rows) {
-      const column = c * plane + (first - top) * width;
-      for (let x = 0; x < width; x++) {
-        let sum = half;
-        for (let k = 0, at = column + x; k < weights.length; k++, at += width) sum += strips[at]! * weights[k]!;
-        planes[out++] = sum >> precision;
-      }
+  const length = width * channels;
+  const sums = new Int32Array(length);
+  rows.forEach(({ first, weights }, y) => {
+    sums.fill(half);
+    for (let k = 0; k < weights.length; k++) {
+      const weight = weights[k]!;
+      const from = (first - top + k) * length;
+      for (let i = 0; i < length; i++) sums[i]! += strips[from + i]! * weight;
     }
-  }
+    for (let c = 0; c < channels; c++) {
+      const out = (c * rows.length + y) * width;
+      for (let x = 0, i = c; x < width; x++, i += channels) planes[out + x] = sums[i]! >> precision;
+    }
+  });
   return new Uint8Array(planes.buffer);
 }
 

@@ -2,7 +2,9 @@
 export { NoisefloorError, errorCodes, type ErrorCode } from './errors.js';
 
 export type { Dataset, Normalization, Split } from './data/dataset.js';
-export { datasetSpecs, openDataset } from './data/open.js';
+export { datasetSpecs, imageSpecs, openDataset, openImages } from './data/open.js';
+export { interpolations, type Interpolation, type Preprocessing } from './data/preprocessing.js';
+export { readSplit, type BatchOptions, type DamagedImage, type ImageBatch, type ImageSource } from './data/source.js';
 export { normalizeBatch, normalizeImages } from './data/batches.js';
 export { augmentationNames, type AugmentationName } from './data/augment/pipeline.js';
 

@@ -1,3 +1,4 @@
+import { checkPreprocessing, type Preprocessing } from '../data/preprocessing.js';
 import { invalidArgument, unknownName } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { checkModel } from '../snn/check.js';
@@ -22,6 +23,8 @@ export interface ConvertOptions {
    * strong weights needs. Default 64.
    */
   readonly timeSteps?: number;
+  /** How pictures become the input, kept in the model. Default: not said. */
+  readonly preprocessing?: Preprocessing;
 }
 
 /** Steps that a conversion provides for, unless asked for others. */
@@ -43,12 +46,13 @@ export interface Conversion {
  *   INVALID_GRAPH; INVALID_ARGUMENT for an option.
  */
 export function convert(network: TrainedNetwork, options: ConvertOptions = {}): Conversion {
-  const { weights = 'int8', name = network.graph.name, timeSteps = usualTimeSteps } = options;
+  const { weights = 'int8', name = network.graph.name, timeSteps = usualTimeSteps, preprocessing } = options;
   if (!weightTypes.includes(weights)) throw unknownName('weights', String(weights), weightTypes);
   if (typeof name !== 'string' || name === '') throw invalidArgument('name', 'a non-empty string', name);
   if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxTimeSteps) {
     throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}`, timeSteps);
   }
+  if (preprocessing) checkPreprocessing(preprocessing, network.graph.input.shape);
   const folded = fold(network);
   const quantized = {
     int8: quantize(folded, { weights: 'int8', timeSteps }),
@@ -57,5 +61,6 @@ export function convert(network: TrainedNetwork, options: ConvertOptions = {}): 
   const draft = assembleModel(folded, quantized[weights], name, network.provenance);
   checkModel(draft);
   const report = buildReport(draft, quantized, weights, observeLoss(folded, draft, network.samples));
-  return { model: { ...draft, provenance: { ...network.provenance, conversion: report } }, report };
+  const input = { ...draft.input, ...(preprocessing && { preprocessing }) };
+  return { model: { ...draft, input, provenance: { ...network.provenance, conversion: report } }, report };
 }

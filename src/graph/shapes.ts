@@ -26,14 +26,19 @@ export function inferShapes(graph: Graph): Map<string, Shape> {
       if (!shape) fail(node.name, `its input "${name}" is not defined before it`);
       return shape;
     });
-    const shape = outputShape(node, inputs);
-    checkDimensions(node.name, shape);
-    shapes.set(node.name, shape);
+    shapes.set(node.name, nodeShape(node, inputs));
   }
   const output = shapes.get(graph.output);
   if (!output) fail(graph.output, 'the output is not a node of the graph');
   if (output.length !== 1) fail(graph.output, `the output must be a vector of logits, not [${output.join(', ')}]`);
   return shapes;
+}
+
+/** The shape of a node's value, given those of its inputs; `INVALID_GRAPH` where they do not fit. */
+export function nodeShape(node: GraphNode, inputs: readonly Shape[]): Shape {
+  const shape = outputShape(node, inputs);
+  checkDimensions(node.name, shape);
+  return shape;
 }
 
 function outputShape(node: GraphNode, inputs: readonly Shape[]): Shape {

@@ -27,7 +27,9 @@ export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/opti
 export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
-export { calibrate, calibrationMethods, type CalibrationMethod, type CalibrationOptions } from './convert/calibrate.js';
+export type { CalibrationImages } from './convert/activations.js';
+export { calibrate, type CalibrationOptions } from './convert/calibrate.js';
+export { calibrationMethods, type CalibrationMethod } from './convert/thresholds.js';
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
 export { exportOnnx } from './onnx/export.js';

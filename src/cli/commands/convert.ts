@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
-import { calibrate, calibrationMethods, type CalibrationMethod } from '../../convert/calibrate.js';
+import { calibrate } from '../../convert/calibrate.js';
 import { convert, usualTimeSteps, type Conversion } from '../../convert/convert.js';
+import { calibrationMethods, type CalibrationMethod } from '../../convert/thresholds.js';
 import { weightTypes, type WeightType } from '../../convert/quantize.js';
 import { normalizeRange } from '../../data/batches.js';
 import { datasetSpecs, openDataset } from '../../data/open.js';

@@ -26,6 +26,8 @@ export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseL
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
 export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 
+export { readOnnx, type ReadOnnxOptions } from './import/readOnnx.js';
+
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
 export type { CalibrationImages } from './convert/activations.js';
 export { calibrate, type CalibrationOptions } from './convert/calibrate.js';

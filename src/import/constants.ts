@@ -34,6 +34,7 @@ export class Constants {
   }
 
   addTensor(name: string, tensor: TensorProto): void {
+    tensor.name = name;
     this.#tensors.set(name, tensor);
   }
 
@@ -63,7 +64,7 @@ export class Constants {
     const graph = create(GraphProtoSchema, {
       name: 'constants',
       node: [...nodes].map(({ proto }) => proto),
-      initializer: [...tensors].map((input) => ({ ...this.#tensors.get(input)!, name: input })),
+      initializer: [...tensors].map((input) => this.#tensors.get(input)!),
       output: [create(ValueInfoProtoSchema, { name })],
     });
     const model = toBinary(ModelProtoSchema, create(ModelProtoSchema, { irVersion, opsetImport, graph }));

@@ -1,6 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { open, realpath } from 'node:fs/promises';
-import { dirname, relative, resolve, isAbsolute } from 'node:path';
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { readWholeFile } from '../files.js';
 import { ModelProtoSchema, TensorProto_DataLocation as DataLocation, type GraphProto, type ModelProto, type TensorProto } from '../onnx/onnx_pb.js';
 import { invalidFile } from './problems.js';
@@ -12,15 +12,18 @@ export interface OnnxFile {
   readonly opset: number;
 }
 
-/** Reads an ONNX file, with the tensors that it keeps in files beside it. */
-export async function readOnnxFile(path: string): Promise<OnnxFile> {
-  const bytes = await readWholeFile(path, 'ONNX model');
-  const model = parse(bytes);
+/** Reads an ONNX file, with the tensors that it keeps in files beside it, or the bytes of one. */
+export async function readOnnxFile(source: string | Uint8Array): Promise<OnnxFile> {
+  const model = parse(typeof source === 'string' ? await readWholeFile(source, 'ONNX model') : source);
   const { graph } = model;
   const opset = model.opsetImport.find(({ domain }) => isStandard(domain));
   if (!graph || !opset) throw invalidFile('it holds no ONNX graph of standard operators');
   const tensors = [...graph.initializer, ...graph.node.flatMap(({ attribute }) => attribute.flatMap(({ t }) => (t ? [t] : [])))];
-  for (const tensor of tensors) if (tensor.dataLocation === DataLocation.EXTERNAL) await loadExternal(tensor, dirname(resolve(path)));
+  for (const tensor of tensors) {
+    if (tensor.dataLocation !== DataLocation.EXTERNAL) continue;
+    if (typeof source !== 'string') throw invalidFile(`tensor "${tensor.name}" lies in another file, and bytes have no folder to look for it in`);
+    await loadExternal(tensor, dirname(resolve(source)));
+  }
   return { model, graph, opset: Number(opset.version) };
 }
 
@@ -56,13 +59,21 @@ async function loadExternal(tensor: TensorProto, folder: string): Promise<void> 
   }
 }
 
+/** The path of a file in the folder of the model, also once links are followed. */
 async function insideFolder(folder: string, location: string, tensor: string): Promise<string> {
-  const found = await realpath(resolve(folder, location)).catch((error: unknown) => {
-    throw invalidFile(`the file ${location} with the values of tensor "${tensor}" is missing beside it`, error);
-  });
-  const inside = relative(await realpath(folder), found);
-  if (!isAbsolute(location) && !inside.startsWith('..') && !isAbsolute(inside)) return found;
+  const stated = resolve(folder, location);
+  if (isInside(folder, stated)) {
+    const found = await realpath(stated).catch((error: unknown) => {
+      throw invalidFile(`the file ${location} with the values of tensor "${tensor}" is missing beside it`, error);
+    });
+    if (isInside(await realpath(folder), found)) return found;
+  }
   throw invalidFile(`tensor "${tensor}" lies in ${location}, outside of the folder of the model, which is not read`);
+}
+
+function isInside(folder: string, path: string): boolean {
+  const way = relative(folder, path);
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 function byteCount(text: string, tensor: string): number {

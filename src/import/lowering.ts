@@ -1,4 +1,5 @@
-import type { Padding, Shape } from '../graph/graph.js';
+import { levelsOf, type Padding, type Shape } from '../graph/graph.js';
+import { activationThreshold } from '../graph/parameters.js';
 import type { Constants } from './constants.js';
 import type { OnnxNode } from './node.js';
 import { close, isAffine, plus, thenAffine, times, uniform, untouched, type PerChannel, type Pointwise } from './pointwise.js';
@@ -231,6 +232,7 @@ export class Lowering {
   #writeActivation(input: string, name: string, rounding: Pointwise['rounding'], levels: number, unit: number): string {
     if (!(levels > 0)) throw new Refusal('all its values are the same', 'Export the network without it.');
     const threshold = Math.fround(levels * unit);
+    if (rounding !== undefined && this.#isOnGrid(input, levels, unit)) return input;
     if (rounding === undefined) return this.#writeRelu(input, name, levels === Infinity ? undefined : threshold);
     if (rounding === 'floor') {
       const node = this.writer.add(name, { op: 'activation', input, activation: { kind: 'qcfs', levels, initialThreshold: threshold } });
@@ -251,20 +253,18 @@ export class Lowering {
   /** Whether no value of a node is negative. */
   isPositive(name: string): boolean {
     const node = this.writer.find(name);
-    switch (node?.op) {
-      case 'activation':
-        return true;
-      case 'maxPool':
-      case 'avgPool':
-      case 'globalAvgPool':
-      case 'flatten':
-        return this.isPositive(node.input);
-      case 'concat':
-      case 'add':
-        return node.inputs.every((input) => this.isPositive(input));
-      default:
-        return false;
-    }
+    if (node?.op === 'activation') return true;
+    if (node?.op === 'concat' || node?.op === 'add') return node.inputs.every((input) => this.isPositive(input));
+    const pooled = node?.op === 'maxPool' || node?.op === 'avgPool' || node?.op === 'globalAvgPool' || node?.op === 'flatten';
+    return pooled && this.isPositive(node.input);
+  }
+
+  /** Whether a node's values are multiples of `unit` from 0 to `levels`: to quantise them so changes nothing. */
+  #isOnGrid(name: string, levels: number, unit: number): boolean {
+    const node = this.writer.find(name);
+    if (node?.op === 'maxPool' || node?.op === 'flatten') return this.#isOnGrid(node.input, levels, unit);
+    if (node?.op !== 'activation' || node.activation.kind === 'relu' || levelsOf(node.activation) !== levels) return false;
+    return close(activationThreshold(node, this.writer.parameters)! / (levels * unit), 1);
   }
 
   #writeAffine(node: string, gain: PerChannel, offset: PerChannel, name: string, only: boolean): string {
@@ -297,7 +297,7 @@ export class Lowering {
 
   /** A part of a map with zeros around it, exactly: a convolution of zeros and ones. */
   #writeSelection(input: string, { channels, rows, columns }: Selection, name: string): string {
-    const [sourceChannels, height, width] = this.writer.shape(input) as readonly number[] as [number, number, number];
+    const [sourceChannels, height, width] = this.writer.shape(input) as [number, number, number];
     const [vertical, horizontal] = [axisConv(rows, height), axisConv(columns, width)];
     const depthwise = channels.length === sourceChannels && channels.every((from, c) => from === c);
     const kernel = [vertical.kernel, horizontal.kernel] as const;

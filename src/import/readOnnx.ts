@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, parse } from 'node:path';
 import type { Normalization } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError } from '../errors.js';
 import type { Graph, Shape } from '../graph/graph.js';
@@ -36,18 +36,19 @@ const openBatch = 7919;
  * (tf2onnx), and other writers of standard operators. The graph computes exactly what the file does; the operators and what
  * becomes of them are in docs/importing.md. Values that depend on no image are computed with ONNX Runtime.
  *
- * Provenance: `imported` with the file's name, its producer, its operator set and `notes` on what was done beyond translation.
- *
+ * @param source path of the file, or its bytes
+ * @returns with the provenance `imported`: the file's name, its producer, its operator set, and `notes` on what was done beyond translation
  * @throws NoisefloorError UNSUPPORTED_OPERATOR naming every node that cannot be read (ten at most), why, and what to do;
  *   INVALID_FILE, FILE_NOT_FOUND, IO; INVALID_ARGUMENT for an option; MISSING_DEPENDENCY without onnxruntime-node
  */
-export async function readOnnx(path: string, options: ReadOnnxOptions = {}): Promise<TrainedNetwork> {
+export async function readOnnx(source: string | Uint8Array, options: ReadOnnxOptions = {}): Promise<TrainedNetwork> {
+  const name = typeof source === 'string' ? source : 'The ONNX model';
   try {
-    return await importNetwork(await readOnnxFile(path), basename(path), options);
+    return await importNetwork(await readOnnxFile(source), typeof source === 'string' ? basename(source) : 'model.onnx', options);
   } catch (error) {
     const damaged = error instanceof NoisefloorError && (error.code === 'INVALID_FILE' || error.code === 'INVALID_GRAPH');
     if (!damaged) throw error;
-    throw new NoisefloorError('INVALID_FILE', `${path}: ${error.message}`, { cause: error });
+    throw new NoisefloorError('INVALID_FILE', `${name}: ${error.message}`, { cause: error });
   }
 }
 
@@ -66,7 +67,7 @@ async function importNetwork(file: OnnxFile, name: string, options: ReadOnnxOpti
   const problems = await lower(lowering, nodes);
   const logits = problems.length === 0 ? finish(lowering, output, problems) : undefined;
   if (logits === undefined) throw unsupported(name, problems);
-  const network: Graph = { name: graph.name || name, input: { name: writer.input, shape }, nodes: writer.nodes, output: logits };
+  const network: Graph = { name: parse(name).name, input: { name: writer.input, shape }, nodes: writer.nodes, output: logits };
   inferShapes(network);
   const producer = [model.producerName, model.producerVersion].filter((part) => part !== '').join(' ');
   return {
@@ -86,7 +87,7 @@ function outputOf(graph: GraphProto, wanted: string | undefined): string {
   }
   if (names.length === 1) return names[0]!;
   if (names.includes('logits')) return 'logits';
-  throw new NoisefloorError('INVALID_ARGUMENT', `The file has the outputs ${names.join(', ')}: name the one with the logits (output).`);
+  throw new NoisefloorError('INVALID_ARGUMENT', `The file has the outputs ${names.join(', ')}: name the one with the logits: --logits NAME (option output).`);
 }
 
 /** The one input that is no tensor: old files list tensors among the inputs. */
@@ -118,7 +119,7 @@ function inputLayout({ name, type }: ValueInfoProto, given: Shape | undefined): 
     throw invalidArgument('inputShape', `[${ordered.map((n) => n ?? '?').join(', ')}], as the file has it,`, shape);
   }
   if ((shape.length !== 3 && shape.length !== 1) || shape.some((n) => n === undefined)) {
-    throw new NoisefloorError('INVALID_ARGUMENT', `Its input "${name}" is [${['N', ...rest.map((n) => n ?? '?')].join(', ')}]: say the channels, height and width of an image (inputShape).`);
+    throw new NoisefloorError('INVALID_ARGUMENT', `Its input "${name}" is [${['N', ...rest.map((n) => n ?? '?')].join(', ')}]: say the channels, height and width of an image: --input-shape C,H,W (option inputShape).`);
   }
   const own = ownAxes(shape as Shape);
   return { shape: shape as Shape, batch, axes: last ? [own[0]!, own[2]!, own[3]!, own[1]!] : own };

@@ -30,7 +30,9 @@ function withoutStraightThrough(nodes: readonly NodeProto[]): NodeProto[] {
   }
   if (renamed.size === 0) return [...nodes];
   const current = (name: string): string => (renamed.has(name) ? current(renamed.get(name)!) : name);
-  return nodes.filter((node) => !renamed.has(node.output[0]!)).map((node) => ({ ...node, input: node.input.map(current) }));
+  const kept = nodes.filter((node) => !renamed.has(node.output[0]!));
+  for (const node of kept) node.input = node.input.map(current);
+  return kept;
 }
 
 /** Whether `rounded` is u after element-wise steps of a quantiser. */

@@ -45,20 +45,14 @@ function fromBytes({ dataType, rawData, name }: TensorProto, [bytes, read]: read
 
 /** Values in the field of their type: half-precision numbers are bit patterns among the 32-bit integers. */
 function fromFields({ dataType, floatData, doubleData, int64Data, int32Data }: TensorProto): Constant['data'] {
-  switch (dataType as DataType) {
-    case DataType.FLOAT:
-      return Float32Array.from(floatData);
-    case DataType.DOUBLE:
-      return Float64Array.from(doubleData);
-    case DataType.INT64:
-      return Float64Array.from(int64Data, Number);
-    case DataType.FLOAT16:
-      return Float32Array.from(int32Data, halfToNumber);
-    case DataType.BFLOAT16:
-      return Float32Array.from(int32Data, bfloatToNumber);
-    default:
-      return Float64Array.from(int32Data);
-  }
+  const fields: Partial<Record<DataType, () => Constant['data']>> = {
+    [DataType.FLOAT]: () => Float32Array.from(floatData),
+    [DataType.DOUBLE]: () => Float64Array.from(doubleData),
+    [DataType.INT64]: () => Float64Array.from(int64Data, Number),
+    [DataType.FLOAT16]: () => Float32Array.from(int32Data, halfToNumber),
+    [DataType.BFLOAT16]: () => Float32Array.from(int32Data, bfloatToNumber),
+  };
+  return fields[dataType as DataType]?.() ?? Float64Array.from(int32Data);
 }
 
 function isFloat(type: number): boolean {

@@ -10,12 +10,12 @@ import type { TrainedNetwork } from '../../graph/network.js';
 import { bytes, percent } from '../../report/format.js';
 import { writeSpikingModel } from '../../snn/file.js';
 import { maxTimeSteps } from '../../snn/model.js';
-import { readCheckpoint } from '../../training/checkpoint.js';
 import { Output, type Io } from '../io.js';
 import { positiveNumber, shared, whole } from '../options.js';
 import { textTable } from '../table.js';
+import { importOptions, readTrained, type ImportOptions } from '../trained.js';
 
-interface ConvertCommandOptions {
+interface ConvertCommandOptions extends ImportOptions {
   out: string;
   weights: WeightType;
   maxTimeSteps: number;
@@ -28,10 +28,10 @@ interface ConvertCommandOptions {
 }
 
 export function addConvert(program: Command, io: Io): void {
-  program
+  const command = program
     .command('convert')
     .description('Convert a trained network to a spiking model, one file of integers.')
-    .argument('<dir>', 'folder of a training run')
+    .argument('<network>', 'folder of a training run, or an ONNX file (model.onnx)')
     .requiredOption('--out <file>', 'the spiking model to write, such as model.safetensors')
     .addOption(
       new Option('--weights <type>', 'width of the weights; the loss of either is reported')
@@ -60,17 +60,18 @@ export function addConvert(program: Command, io: Io): void {
         .argParser(whole(1, maxTimeSteps)),
     )
     .addOption(shared.json())
-    .action((directory: string, options: ConvertCommandOptions) => convertAction(directory, options, io));
+    .action((path: string, options: ConvertCommandOptions) => convertAction(path, options, io));
+  for (const option of importOptions()) command.addOption(option);
 }
 
-async function convertAction(directory: string, options: ConvertCommandOptions, io: Io): Promise<void> {
+async function convertAction(path: string, options: ConvertCommandOptions, io: Io): Promise<void> {
   const { out, weights, maxTimeSteps: timeSteps, json } = options;
   const output = new Output(io, json);
-  const network = await calibrated(await readCheckpoint(directory), options, output);
+  const network = await calibrated(await readTrained(path, options), options, output);
   output.log(`Converting ${network.graph.name}`);
   const { model, report } = convert(network, { weights, timeSteps });
   await writeSpikingModel(out, model);
-  output.document({ command: 'convert', directory, model: out, ...report });
+  output.document({ command: 'convert', network: path, model: out, ...report });
   printReport(report, out, output);
 }
 
@@ -98,10 +99,16 @@ async function calibrated(network: TrainedNetwork, options: ConvertCommandOption
   const count = Math.min(calibrationImages, data.train.count);
   output.log(`Calibrating ${network.graph.name} on ${count} training images`);
   return calibrate(
-    network,
+    withClasses(network, data.classes),
     { images: normalizeRange(data.train, 0, count, network.normalization, shape), count },
     { method, percentile, timeSteps },
   );
+}
+
+/** An imported network knows no classes: those of the data set, where they are as many. */
+function withClasses(network: TrainedNetwork, classes: readonly string[]): TrainedNetwork {
+  const named = !('imported' in network.provenance) || classes.length !== network.classes.length;
+  return named ? network : { ...network, classes };
 }
 
 function printReport(report: Conversion['report'], out: string, output: Output): void {

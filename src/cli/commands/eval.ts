@@ -16,11 +16,11 @@ import { writeReport } from '../../report/report.js';
 import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
 import { readSpikingModel } from '../../snn/file.js';
 import { SpikingSession } from '../../snn/session.js';
-import { readCheckpoint } from '../../training/checkpoint.js';
 import { Output, type Io } from '../io.js';
 import { exitRules, htmlPath, shared, thresholdList } from '../options.js';
 import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
+import { readDense } from '../trained.js';
 
 interface EvalCommandOptions {
   data: string;
@@ -46,7 +46,7 @@ export function addEval(program: Command, io: Io): void {
     .addOption(shared.limit())
     .addOption(shared.batchSize(64))
     .addOption(shared.threads())
-    .option('--against <dir>', 'training folder of the model: compare with the dense network, layer by layer')
+    .option('--against <network>', 'training folder or ONNX file of the model: compare with the dense network, layer by layer')
     .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
     .addOption(
       new Option('--early-exit <thresholds>', 'also: images leave once they are this sure; the curve, at the most time steps').argParser(thresholdList),
@@ -61,7 +61,7 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
   const output = new Output(io, options.json);
   exitRules(options.earlyExit, options, Math.max(...options.timeSteps)); // before minutes of work
   const model = await readSpikingModel(file);
-  const network = options.against === undefined ? undefined : await readCheckpoint(options.against);
+  const network = options.against === undefined ? undefined : await readDense(options.against, model);
   if (network) checkSameNetwork(network, model);
   const data = await openDataset(options.data);
   await using session = await SpikingSession.create(model, { threads: options.threads });

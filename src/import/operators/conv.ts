@@ -74,7 +74,7 @@ function windowPaddings(node: OnnxNode): Padding | undefined {
 export function windowPadding(network: Lowering, node: OnnxNode, input: string, kernel: Pair, stride: Pair, around: Padding): Padding {
   const stated = windowPaddings(node);
   if (stated) return stated;
-  const [, height, width] = network.writer.shape(input) as readonly number[] as [number, number, number];
+  const [, height, width] = network.writer.shape(input) as [number, number, number];
   const total = [height + around[0] + around[2], width + around[1] + around[3]].map((size, axis) =>
     Math.max(0, (Math.ceil(size / stride[axis]!) - 1) * stride[axis]! + kernel[axis]! - size),
   ) as unknown as Pair;

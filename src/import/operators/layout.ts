@@ -76,7 +76,7 @@ function spreadAxes(target: readonly number[], wide: readonly Axis[]): Axis[] {
 }
 
 function flattened(network: Lowering, { node, axes }: Value, target: readonly number[]): Value {
-  const [channels, height, width] = network.writer.shape(node) as readonly number[] as [number, number, number];
+  const [channels, height, width] = network.writer.shape(node) as [number, number, number];
   const strides: Partial<Record<Axis, number>> = { C: height * width, H: width, W: 1 };
   const sizes: Partial<Record<Axis, number>> = { C: channels, H: height, W: width };
   let order = [0];
@@ -138,7 +138,7 @@ export const pad: Operator = async (network, node) => {
 };
 
 function padSelection(network: Lowering, { node }: Value, { channels, rows, columns }: Selection, sides: ReadonlyMap<Axis, readonly [number, number]>): Selection | undefined {
-  const [, height, width] = network.writer.shape(node) as readonly number[] as [number, number, number];
+  const [, height, width] = network.writer.shape(node) as [number, number, number];
   for (const [axis, amounts] of sides) {
     if ((axis === 'N' || axis === '1') && amounts.some((n) => n !== 0)) throw new Refusal('it pads another dimension than rows, columns and channels', 'Pad the map itself.');
   }

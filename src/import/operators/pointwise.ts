@@ -88,7 +88,7 @@ function added(network: Lowering, { name }: OnnxNode, a: Value, b: Value): Value
   }
   const ranks = [left, right].map(({ node }) => network.writer.shape(node).length);
   const [first, second] = ranks[0] === ranks[1] ? [left.node, right.node] : [network.vector(left), network.vector(right)];
-  const node = network.writer.add(name, { op: 'add', inputs: [first!, second!] });
+  const node = network.writer.add(name, { op: 'add', inputs: [first, second] });
   return { node, axes: left.axes, ...(left.order && { order: left.order }) };
 }
 
@@ -132,18 +132,16 @@ async function grid(network: Lowering, node: OnnxNode, value: Value): Promise<{ 
   return { scale: along(await network.required(node, 1)), zero: zeroPoint ? along(zeroPoint) : untouched.offset };
 }
 
-function integersOf(type: DataType | undefined): readonly [number, number] {
-  switch (type) {
-    case undefined:
-    case DataType.UINT8:
-      return [0, 255];
-    case DataType.INT8:
-      return [-128, 127];
-    case DataType.UINT16:
-      return [0, 65535];
-    case DataType.INT16:
-      return [-32768, 32767];
-    default:
-      throw new Refusal(`it quantises to ${DataType[type]}`, 'Quantise activations to 8 or 16 bits.');
-  }
+const integers: Partial<Record<DataType, readonly [number, number]>> = {
+  [DataType.UINT8]: [0, 255],
+  [DataType.INT8]: [-128, 127],
+  [DataType.UINT16]: [0, 65535],
+  [DataType.INT16]: [-32768, 32767],
+};
+
+/** Smallest and largest integer of a type; uint8 where the file names none. */
+function integersOf(type: DataType = DataType.UINT8): readonly [number, number] {
+  const range = integers[type];
+  if (range) return range;
+  throw new Refusal(`it quantises to ${DataType[type]}`, 'Quantise activations to 8 or 16 bits.');
 }

@@ -14,13 +14,14 @@ interface Window {
 }
 
 function windowOf(network: Lowering, node: OnnxNode, input: string, around: Padding): Window {
-  const kernel = node.ints('kernel_shape');
-  if (kernel?.length !== 2) throw new Refusal(`its window has ${kernel?.length ?? 0} dimensions`, 'Networks here are of images: two dimensions.');
+  const [height, width, ...more] = node.ints('kernel_shape') ?? [];
+  if (height === undefined || width === undefined || more.length > 0) throw new Refusal('its window has not two dimensions', 'Networks here are of images: two dimensions.');
   if (pairOf(node, 'dilations').some((n) => n !== 1)) throw new Refusal('its window is dilated', 'Pool without dilation.');
-  const [pair, stride] = [kernel as unknown as Pair, pairOf(node, 'strides')];
-  const padding = windowPadding(network, node, input, pair, stride, around);
-  const ceiling: Padding = node.int('ceil_mode', 0) === 0 ? [0, 0, 0, 0] : ceilPadding(network.writer.shape(input), pair, stride, addPadding(around, padding));
-  return { kernel: pair, stride, padding: addPadding(padding, ceiling), ceiling };
+  const kernel: Pair = [height, width];
+  const stride = pairOf(node, 'strides');
+  const padding = windowPadding(network, node, input, kernel, stride, around);
+  const ceiling: Padding = node.int('ceil_mode', 0) === 0 ? [0, 0, 0, 0] : ceilPadding(network.writer.shape(input), kernel, stride, addPadding(around, padding));
+  return { kernel, stride, padding: addPadding(padding, ceiling), ceiling };
 }
 
 /** What makes the last, incomplete window whole; a window that would begin behind the map and its padding is none. */
@@ -96,7 +97,7 @@ export function reduce(kind: 'mean' | 'maximum'): Operator {
 }
 
 function overMap(network: Lowering, node: OnnxNode, kind: 'mean' | 'maximum', input: string): Value {
-  const [, height, width] = network.writer.shape(input) as readonly number[] as [number, number, number];
+  const [, height, width] = network.writer.shape(input) as [number, number, number];
   if (kind === 'mean') return written(network, network.writer.add(node.name, { op: 'globalAvgPool', input }));
   const kernel: Pair = [height, width];
   return written(network, network.writer.add(node.name, { op: 'maxPool', input, kernel, stride: kernel, padding: [0, 0, 0, 0] }));

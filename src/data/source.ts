@@ -28,7 +28,6 @@ export interface BatchOptions {
   readonly start?: number;
   /** Position behind the last one. Default: all. */
   readonly end?: number;
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -87,13 +86,13 @@ export function firstOf(source: ImageSource, limit?: number): ImageSource {
  *
  * @throws NoisefloorError `INVALID_DATA` no image of the source is readable
  */
-export async function readSplit(source: ImageSource, count: number, signal?: AbortSignal): Promise<Split> {
+export async function readSplit(source: ImageSource, count: number): Promise<Split> {
   const size = elementCount(source.shape);
   const most = Math.min(count, source.count);
   const images = new Uint8Array(most * size);
   const labels = new Uint16Array(most);
   let taken = 0;
-  for await (const batch of source.batches({ batchSize: Math.min(64, Math.max(1, most)), ...(signal && { signal }) })) {
+  for await (const batch of source.batches({ batchSize: Math.min(64, Math.max(1, most)) })) {
     const wanted = Math.min(most - taken, batch.positions.length);
     images.set(batch.images.subarray(0, wanted * size), taken * size);
     labels.set(batch.labels.subarray(0, wanted), taken);

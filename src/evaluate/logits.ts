@@ -62,6 +62,16 @@ export class AccuracyCounter {
     this.#images += labels.length;
   }
 
+  /** Images whose first prediction is right. */
+  get first(): number {
+    return this.#first;
+  }
+
+  /** Images whose class is among the first five. */
+  get five(): number {
+    return this.#five;
+  }
+
   /** Fraction of the images whose first prediction is right. */
   get top1(): number {
     return this.#first / this.#images;

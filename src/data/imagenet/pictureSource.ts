@@ -62,7 +62,6 @@ export class PictureSource implements ImageSource {
     const parallel = availableParallelism();
     const pictures = ahead(first, last, (position) => this.#decode(sharp, this.#entries[position]!), { parallel, ahead: options.batchSize + parallel });
     for (const [start, end] of positionBatches(options, this.count)) {
-      options.signal?.throwIfAborted();
       const decoded: Decoded[] = [];
       while (decoded.length < end - start) decoded.push((await pictures.next()).value as Decoded);
       yield this.#batch(start, end, decoded);

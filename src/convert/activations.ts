@@ -55,6 +55,32 @@ export async function tapActivations(
   }
 }
 
+/**
+ * Mean value and share of values above 0 of each channel, over all images and positions of a batch.
+ *
+ * @param size values of one image, [C, ...]
+ */
+export function channelMeans(
+  values: Float32Array | Uint16Array,
+  channels: number,
+  size: number,
+  take: (channel: number, mean: number, positive: number) => void,
+): void {
+  const area = size / channels;
+  const count = values.length / channels;
+  for (let c = 0; c < channels; c++) {
+    let sum = 0;
+    let positive = 0;
+    for (let at = c * area; at < values.length; at += size) {
+      for (let i = at; i < at + area; i++) {
+        sum += values[i]!;
+        if (values[i]! > 0) positive++;
+      }
+    }
+    take(c, sum / count, positive / count);
+  }
+}
+
 /** How large the activations of one channel, or of a whole layer, are. */
 export interface Histogram {
   /** Zeros included. */

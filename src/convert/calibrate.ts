@@ -1,20 +1,31 @@
-import { invalidArgument, NoisefloorError } from '../errors.js';
+import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import type { ActivationNode, GraphNode } from '../graph/graph.js';
 import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
 import { inferShapes } from '../graph/shapes.js';
 import { elementCount } from '../tensor.js';
 import { measureHistograms, type CalibrationImages, type Histogram, type TapOptions } from './activations.js';
+import { correctNeurons } from './correct.js';
 import { conversionError } from './current.js';
 import { checkThresholdOptions, chooseThreshold, type ThresholdOptions, type ThresholdRule } from './thresholds.js';
+
+export const calibrationCorrections = ['light', 'none'] as const;
+/** `light`: bias and initial potential of each channel, see `correctNeurons`. `none`: thresholds alone. */
+export type CalibrationCorrection = (typeof calibrationCorrections)[number];
 
 export interface CalibrationOptions extends ThresholdOptions, TapOptions {
   /** A threshold for each channel (default), or one for the layer. */
   readonly perChannel?: boolean;
+  /** Default `light`. Its T is `timeSteps`. */
+  readonly correct?: CalibrationCorrection;
+  /** Images that corrections are measured on, spread over all. Default 32. */
+  readonly correctionImages?: number;
+  /** Called after each layer that is corrected. */
+  readonly onLayer?: (name: string, done: number, total: number) => void;
 }
 
 /**
  * Finds what the spiking neurons of every relu activation need, from images: the result converts. Runs the dense network in
- * ONNX Runtime.
+ * ONNX Runtime and, for corrections, the spiking one in the engine, once for each layer up to it.
  *
  * A channel that is silent on all images gets the middle one of the thresholds of its layer. A capped relu (ReLU6) has no
  * threshold above its cap.
@@ -25,7 +36,10 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
  */
 export async function calibrate(network: TrainedNetwork, images: CalibrationImages, options: CalibrationOptions = {}): Promise<TrainedNetwork> {
   const rule = checkThresholdOptions(options);
-  const { perChannel = true } = options;
+  const { perChannel = true, correct = 'light', correctionImages = 32, onLayer } = options;
+  if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
+  if (!Number.isInteger(correctionImages) || correctionImages < 1) throw invalidArgument('correctionImages', 'whole number >= 1', correctionImages);
+  if (correct === 'light' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
   const pixels = elementCount(network.graph.input.shape);
   if (images.count < 1 || images.images.length !== images.count * pixels) {
     throw invalidArgument('images.length', `${pixels} for each of ${images.count} images, one or more,`, images.images.length);
@@ -42,7 +56,22 @@ export async function calibrate(network: TrainedNetwork, images: CalibrationImag
     const channels = shapes.get(node.name)![0]!;
     neurons.set(node.name, { threshold: perChannel ? found : new Float64Array(channels).fill(found[0]!) });
   }
-  return { ...network, neurons, provenance: { ...network.provenance, calibration: describe(rule, perChannel, images.count) } };
+  const calibration = { ...describe(rule, perChannel, images.count), correct, ...(correct === 'light' && { correctionImages: Math.min(correctionImages, images.count) }) };
+  const calibrated = { ...network, neurons, provenance: { ...network.provenance, calibration } };
+  if (correct === 'none') return calibrated;
+  return correctNeurons(calibrated, spread(images, correctionImages), { ...options, timeSteps: rule.timeSteps, ...(onLayer && { onLayer }) });
+}
+
+/** `count` of the images, evenly apart. */
+function spread({ images, count: all }: CalibrationImages, count: number): CalibrationImages {
+  if (count >= all) return { images, count: all };
+  const size = images.length / all;
+  const chosen = images instanceof Float32Array ? new Float32Array(count * size) : new Uint8Array(count * size);
+  for (let i = 0; i < count; i++) {
+    const from = Math.floor((i * all) / count);
+    chosen.set(images.subarray(from * size, (from + 1) * size), i * size);
+  }
+  return { images: chosen, count };
 }
 
 function isRelu(node: GraphNode): node is ActivationNode {
@@ -62,5 +91,5 @@ function layerThresholds({ name, activation }: ActivationNode, histograms: reado
 }
 
 function describe({ method, timeSteps, percentile }: ThresholdRule, perChannel: boolean, images: number): object {
-  return { method, perChannel, images, ...(method === 'mse' && { timeSteps }), ...(method === 'percentile' && { percentile }) };
+  return { method, perChannel, images, timeSteps, ...(method === 'percentile' && { percentile }) };
 }

@@ -3,81 +3,95 @@ import { inferShapes } from '../graph/shapes.js';
 import type { ReadoutLayer, SnnLayer, SpikingModel } from '../snn/model.js';
 import { SpikingSession } from '../snn/session.js';
 import { elementCount } from '../tensor.js';
-import { imageBatches, tapActivations, type CalibrationImages, type TapOptions } from './activations.js';
+import { channelMeans, imageBatches, tapActivations, type CalibrationImages, type TapOptions } from './activations.js';
 import { fold } from './fold.js';
-import type { FoldedNetwork, FoldedSpiking } from './folded.js';
+import type { FoldedLayer, FoldedNetwork, FoldedSpiking } from './folded.js';
 import { assembleModel, quantize } from './quantize.js';
 
-/** Of one layer of the dense network, over images and positions. */
-interface Means {
-  /** [C] */
+export interface CorrectionOptions extends TapOptions {
+  /** Spikes are counted over T steps and over T / 2. */
+  readonly timeSteps: number;
+  /** Called after each layer. */
+  readonly onLayer?: (name: string, done: number, total: number) => void;
+}
+
+/** What a channel of the dense network does, over images and positions; both [C]. */
+interface ChannelActivity {
   readonly mean: Float64Array;
-  /** Share of positions with an activation above 0, [C]. */
+  /** Share of activations above 0: of a change of the input, the output follows so much. */
   readonly active: Float64Array;
 }
 
-export interface CorrectionOptions extends TapOptions {
-  /** Spikes are counted over so many steps and over half of them. Default 64. */
-  readonly timeSteps?: number;
-  /** Passes over each layer before the next. Default 1. */
-  readonly rounds?: number;
-  readonly gain?: number;
-}
+/** Of the activations of a channel, at least: below, a correction would wake neurons that should be silent. */
+const leastActive = 0.25;
+/** Most that a correction may move the current, and the initial potential, in units of theta. */
+const mostBias = 0.25;
+const mostPotential = 2;
 
-export async function correctNeurons(network: TrainedNetwork, images: CalibrationImages, options: CorrectionOptions = {}): Promise<TrainedNetwork> {
-  const { timeSteps = 64, rounds = 1 } = options;
+/**
+ * Corrects bias and initial potential of each channel so that the spiking network gives, on average over images and
+ * positions, what the dense network gives ("light" of SNN Calibration, Li et al., ICML 2021). Layer by layer, from the
+ * input on: each is measured behind layers that are corrected, in the engine, with int8 weights.
+ *
+ * The error at T steps is about a + b / T: clipping and uneven spikes stay, a late start fades. Two measurements tell them
+ * apart (our addition): a goes to the bias, b to the initial potential, so that the correction holds for other T.
+ *
+ * @param network with neurons of a calibration; only those are corrected
+ */
+export async function correctNeurons(network: TrainedNetwork, images: CalibrationImages, options: CorrectionOptions): Promise<TrainedNetwork> {
   const folded = fold(network);
-  const names = folded.layers.filter((layer) => layer.kind === 'spiking' && network.neurons?.has(layer.name)).map(({ name }) => name);
-  const dense = await denseMeans(network, images, names, options);
   const neurons = new Map<string, NeuronSettings>(network.neurons);
+  const names = folded.layers.flatMap(({ name }) => (neurons.has(name) ? [name] : []));
+  const dense = await denseActivity(network, images, names, options);
   const done: SnnLayer[] = [];
   for (const layer of folded.layers) {
-    let current = layer;
-    for (let round = 0; current.kind === 'spiking' && dense.has(current.name) && round < rounds; round++) {
-      const counted = await rates(truncated(folded, [...done, integers(folded, current, timeSteps)]), network, images, current, [timeSteps, timeSteps / 2], options);
-      current = corrected(current, dense.get(current.name)!, counted, timeSteps, options.gain ?? 1);
+    const activity = dense.get(layer.name);
+    let settled: FoldedLayer = layer;
+    if (layer.kind === 'spiking' && activity) {
+      const model = truncatedModel(folded, [...done, integerLayer(folded, layer, options.timeSteps)]);
+      settled = corrected(layer, activity, await spikeRates(model, network, images, options), options.timeSteps);
+      neurons.set(layer.name, { threshold: layer.threshold, ...difference(layer, settled, neurons.get(layer.name)!) });
+      options.onLayer?.(layer.name, names.indexOf(layer.name) + 1, names.length);
     }
-    if (current.kind === 'spiking' && layer.kind === 'spiking') {
-      const first = layer.bias;
-      const before = neurons.get(layer.name);
-      if (before) neurons.set(layer.name, { ...before, initialPotential: current.initialPotential, bias: current.bias.map((b, c) => b - first[c]! + (before.bias?.[c] ?? 0)) });
-    }
-    done.push(integers(folded, current, timeSteps));
+    done.push(integerLayer(folded, settled, options.timeSteps));
   }
   return { ...network, neurons };
 }
 
-async function denseMeans(network: TrainedNetwork, images: CalibrationImages, names: readonly string[], options: TapOptions): Promise<Map<string, Means>> {
+async function denseActivity(
+  network: TrainedNetwork,
+  images: CalibrationImages,
+  names: readonly string[],
+  options: TapOptions,
+): Promise<Map<string, ChannelActivity>> {
   const shapes = inferShapes(network.graph);
-  const means = new Map(names.map((name): [string, Means] => {
+  const activities = new Map<string, ChannelActivity>();
+  for (const name of names) {
     const channels = shapes.get(name)![0]!;
-    return [name, { mean: new Float64Array(channels), active: new Float64Array(channels) }];
-  }));
+    activities.set(name, { mean: new Float64Array(channels), active: new Float64Array(channels) });
+  }
   await tapActivations(network, images, names, options, (name, values) => {
-    const { mean, active } = means.get(name)!;
-    const area = elementCount(shapes.get(name)!) / mean.length;
-    const share = 1 / (images.count * area);
-    for (let at = 0, c = 0; at < values.length; at += area, c = (c + 1) % mean.length) {
-      for (let i = at; i < at + area; i++) {
-        mean[c]! += values[i]! * share;
-        if (values[i]! > 0) active[c]! += share;
-      }
-    }
+    const { mean, active } = activities.get(name)!;
+    const weight = values.length / elementCount(shapes.get(name)!) / images.count;
+    channelMeans(values, mean.length, elementCount(shapes.get(name)!), (c, sum, positive) => {
+      mean[c]! += weight * sum;
+      active[c]! += weight * positive;
+    });
   });
-  return means;
+  return activities;
 }
 
-function integers(folded: FoldedNetwork, layer: FoldedNetwork['layers'][number], timeSteps: number): SnnLayer {
+function integerLayer(folded: FoldedNetwork, layer: FoldedLayer, timeSteps: number): SnnLayer {
   return quantize({ ...folded, layers: [layer] }, { weights: 'int8', timeSteps }).layers[0]!.layer;
 }
 
-/** A model of the first layers, with a read-out that reads nothing. */
-function truncated(folded: FoldedNetwork, layers: readonly SnnLayer[]): SpikingModel {
+/** The first layers, with a read-out that reads nothing. */
+function truncatedModel(folded: FoldedNetwork, layers: readonly SnnLayer[]): SpikingModel {
   const { name, shape } = layers.at(-1)!;
   const [channels, height, width] = shape as [number, number, number];
   const readout: ReadoutLayer = {
     kind: 'readout',
-    name: 'none',
+    name: `${name}.nothing`,
     shape: [1, 1, 1],
     synapses: [
       {
@@ -96,48 +110,63 @@ function truncated(folded: FoldedNetwork, layers: readonly SnnLayer[]): SpikingM
     unit: Float64Array.of(1),
   };
   const { inputScale } = quantize({ ...folded, layers: [] }, { weights: 'int8', timeSteps: 1 });
-  const whole = assembleModel(folded, { inputScale, layers: [] }, name, {});
-  return { ...whole, layers: [...layers, readout], classes: ['none'] };
+  const model = assembleModel({ ...folded, classes: ['nothing'] }, { inputScale, layers: [] }, name, {});
+  return { ...model, layers: [...layers, readout] };
 }
 
-/** Mean spikes a step of each channel of the last spiking layer, for each number of steps. */
-async function rates(model: SpikingModel, network: TrainedNetwork, images: CalibrationImages, layer: FoldedSpiking, steps: readonly number[], { batchSize, threads }: TapOptions): Promise<Float64Array[]> {
+interface SpikeRates {
+  /** Spikes a step of each channel of the last layer, over T steps and over T / 2; [C]. */
+  readonly whole: Float64Array;
+  readonly half: Float64Array;
+}
+
+async function spikeRates(
+  model: SpikingModel,
+  network: TrainedNetwork,
+  images: CalibrationImages,
+  { timeSteps, batchSize, threads }: CorrectionOptions,
+): Promise<SpikeRates> {
+  const { shape } = model.layers.at(-2)!;
+  const rates = { whole: new Float64Array(shape[0]!), half: new Float64Array(shape[0]!) };
   const session = await SpikingSession.create(model, threads === undefined ? {} : { threads });
-  const channels = layer.shape[0]!;
-  const area = elementCount(layer.shape) / channels;
-  const sums = steps.map(() => new Float64Array(channels));
   try {
     for (const batch of imageBatches(network, images, batchSize)) {
-      for (const [k, timeSteps] of steps.entries()) {
-        const { counts } = await session.run(batch, { timeSteps, counts: true });
-        const last = counts!.at(-1)!;
-        const share = 1 / (images.count * area * timeSteps);
-        for (let at = 0, c = 0; at < last.length; at += area, c = (c + 1) % channels) {
-          let sum = 0;
-          for (let i = at; i < at + area; i++) sum += last[i]!;
-          sums[k]![c]! += sum * share;
-        }
+      for (const [sums, steps] of [[rates.whole, timeSteps], [rates.half, timeSteps >> 1]] as const) {
+        const { counts, count } = await session.run(batch, { timeSteps: steps, counts: true });
+        channelMeans(counts!.at(-1)!, shape[0]!, elementCount(shape), (c, spikes) => (sums[c]! += (spikes / steps) * (count / images.count)));
       }
     }
   } finally {
     await session.dispose();
   }
-  return sums;
+  return rates;
 }
 
-function corrected(layer: FoldedSpiking, { mean, active }: Means, [full, half]: Float64Array[], timeSteps: number, gain: number): FoldedSpiking {
-  const bias = Float64Array.from(layer.bias);
-  const initialPotential = Float64Array.from(layer.initialPotential);
-  for (let c = 0; c < bias.length; c++) {
+function corrected(layer: FoldedSpiking, { mean, active }: ChannelActivity, { whole, half }: SpikeRates, timeSteps: number): FoldedSpiking {
+  const early = timeSteps >> 1;
+  const change = (c: number): { steady: number; transient: number } => {
     const theta = layer.threshold[c]!;
-    const late = mean[c]! - theta * full![c]!;
-    const early = mean[c]! - theta * half![c]!;
-    const respond = gain / Math.max(0.25, active[c]!);
-    const steady = 2 * late - early;
-    const transient = timeSteps * (early - late);
-    const limit = (x: number, most: number): number => Math.max(-most, Math.min(most, x));
-    bias[c]! += limit(steady * respond, theta / 4);
-    initialPotential[c]! += limit(transient * respond, 2 * theta);
-  }
-  return { ...layer, bias, initialPotential };
+    const [late, soon] = [mean[c]! - theta * whole[c]!, mean[c]! - theta * half[c]!];
+    const transient = ((soon - late) * timeSteps * early) / (timeSteps - early);
+    const response = Math.max(leastActive, active[c]!);
+    return {
+      steady: within((late - transient / timeSteps) / response, mostBias * theta),
+      transient: within(transient / response, mostPotential * theta),
+    };
+  };
+  return {
+    ...layer,
+    bias: layer.bias.map((b, c) => b + change(c).steady),
+    initialPotential: layer.initialPotential.map((v, c) => v + change(c).transient),
+  };
+}
+
+function within(value: number, most: number): number {
+  return Math.max(-most, Math.min(most, value));
+}
+
+/** The settings that make `after` of `before`. */
+function difference(before: FoldedSpiking, after: FoldedSpiking, settings: NeuronSettings): Omit<NeuronSettings, 'threshold'> {
+  const bias = after.bias.map((b, c) => b - before.bias[c]! + (settings.bias?.[c] ?? 0));
+  return { bias, initialPotential: after.initialPotential };
 }

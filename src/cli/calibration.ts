@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import { calibrate, calibrationCorrections, type CalibrationCorrection, type CalibrationOptions } from '../convert/calibrate.js';
 import { calibrationMethods, type CalibrationMethod } from '../convert/thresholds.js';
 import { imageSpecs, openImages } from '../data/open.js';
+import type { Split } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { readSplit, type ImageSource } from '../data/source.js';
 import { refused } from '../errors.js';
@@ -33,17 +34,23 @@ export function calibrationOptions(): Option[] {
   ];
 }
 
+export interface Calibrated {
+  readonly network: TrainedNetwork;
+  /** What it was calibrated on. */
+  readonly images?: Split;
+}
+
 /** The network, calibrated where --calibrate asks for it. */
 export async function calibrated(
   network: TrainedNetwork,
   options: CalibrationCommandOptions,
   preprocessing: Preprocessing | undefined,
   output: Output,
-): Promise<TrainedNetwork> {
+): Promise<Calibrated> {
   const { calibrate: spec, calibrationImages = 512, ...rest } = options;
   if (spec === undefined) {
     const other = Object.entries(options).find(([name, value]) => name.startsWith('calibration') && value !== undefined);
-    if (other === undefined) return network;
+    if (other === undefined) return { network };
     throw refused('Calibration needs images: give --calibrate.');
   }
   const { shape } = network.graph.input;
@@ -53,10 +60,8 @@ export async function calibrated(
   }
   const images = await readSplit(source, calibrationImages);
   output.log(`Calibrating ${network.graph.name} on ${images.count} training images`);
-  return calibrate(withClasses(network, source), images, {
-    ...libraryOptions(rest),
-    onLayer: (name, done, total) => output.log(`Corrected ${name}, ${done} of ${total}`),
-  });
+  const onLayer = (name: string, done: number, total: number): void => output.log(`Corrected ${name}, ${done} of ${total}`);
+  return { network: await calibrate(withClasses(network, source), images, { ...libraryOptions(rest), onLayer }), images };
 }
 
 function libraryOptions(options: CalibrationCommandOptions): CalibrationOptions {

@@ -35,6 +35,7 @@ export interface EvaluationPart extends StepSums {
 export interface PartsOf {
   readonly model: SpikingModel;
   readonly timeSteps: readonly number[];
+  readonly delay?: number;
   readonly batchSize: number;
   readonly threads: number;
   readonly isa: string;
@@ -72,7 +73,7 @@ export class EvaluationSum {
 
   /** @throws NoisefloorError `INVALID_DATA` no image was readable */
   evaluation(): Evaluation {
-    const { model, timeSteps, batchSize, threads, isa } = this.#of;
+    const { model, timeSteps, delay = 0, batchSize, threads, isa } = this.#of;
     const images = this.answers.length;
     if (images === 0) {
       const first = this.#damaged[0];
@@ -83,6 +84,7 @@ export class EvaluationSum {
       images,
       damaged: this.#damaged,
       timeSteps: [...timeSteps],
+      ...(delay > 0 && { delay }),
       top1: this.#top1.map((count) => count / images),
       top5: this.#top5.map((count) => count / images),
       ...describeEvaluation(model, this.#statistics, timeSteps),

@@ -1,10 +1,16 @@
 import { Option, type Command } from 'commander';
 import { convert, type Conversion } from '../../convert/convert.js';
 import { weightTypes, type WeightType } from '../../convert/quantize.js';
+import type { Split } from '../../data/dataset.js';
+import { refused } from '../../errors.js';
+import { compareLayers } from '../../evaluate/compare.js';
+import type { TrainedNetwork } from '../../graph/network.js';
 import { bytes, percent } from '../../report/format.js';
 import { writeSpikingModel } from '../../snn/file.js';
-import { maxTimeSteps } from '../../snn/model.js';
+import { maxTimeSteps, type SpikingModel } from '../../snn/model.js';
+import { SpikingSession } from '../../snn/session.js';
 import { calibrated, calibrationOptions, type CalibrationCommandOptions } from '../calibration.js';
+import { printComparison, type Comparison } from '../comparison.js';
 import { Output, type Io } from '../io.js';
 import { shared, whole } from '../options.js';
 import { preprocessingOption, preprocessingOptions, type PreprocessingCommandOptions } from '../preprocessing.js';
@@ -15,6 +21,7 @@ interface ConvertCommandOptions extends ImportOptions, PreprocessingCommandOptio
   out: string;
   weights: WeightType;
   maxTimeSteps?: number;
+  compare: boolean;
   json: boolean;
 }
 
@@ -33,6 +40,7 @@ export function addConvert(program: Command, io: Io): void {
       new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case (default: 64; calibrated: 256, 128 or 64)')
         .argParser(whole(1, maxTimeSteps)),
     )
+    .option('--compare', 'with --calibrate: the dense network against the spiking one, layer by layer, on some of its images', false)
     .addOption(shared.json())
     .action((path: string, options: ConvertCommandOptions) => convertAction(path, options, io));
   for (const option of [...importOptions(), ...preprocessingOptions(), ...calibrationOptions()]) command.addOption(option);
@@ -43,12 +51,23 @@ async function convertAction(path: string, options: ConvertCommandOptions, io: I
   const output = new Output(io, json);
   const trained = await readTrained(path, options);
   const preprocessing = preprocessingOption(options, trained.graph.input.shape);
-  const network = await calibrated(trained, options, preprocessing, output);
+  if (options.compare && options.calibrate === undefined) throw refused('--compare needs images: give --calibrate, or compare with eval --against.');
+  const { network, images } = await calibrated(trained, options, preprocessing, output);
   output.log(`Converting ${network.graph.name}`);
   const { model, report } = convert(network, { weights, ...(timeSteps !== undefined && { timeSteps }), ...(preprocessing && { preprocessing }) });
   await writeSpikingModel(out, model);
-  output.document({ command: 'convert', network: path, model: out, ...report });
+  const comparison = options.compare ? await compare(trained, model, images!, Math.min(report.largestTimeSteps, options.calibrationTimeSteps ?? 32)) : undefined;
+  output.document({ command: 'convert', network: path, model: out, ...report, ...(comparison && { comparison }) });
   printReport(report, out, output);
+  if (comparison) printComparison(comparison, output);
+}
+
+const comparedImages = 32;
+
+async function compare(network: TrainedNetwork, model: SpikingModel, images: Split, timeSteps: number): Promise<Comparison> {
+  await using session = await SpikingSession.create(model);
+  const layers = await compareLayers(network, session, images, { timeSteps, limit: comparedImages, batchSize: 8 });
+  return { timeSteps, images: Math.min(comparedImages, images.count), layers };
 }
 
 function printReport(report: Conversion['report'], out: string, output: Output): void {

@@ -114,12 +114,12 @@ describe('calibrate', () => {
     expect(Math.abs((await thresholdOf({ method: 'ltb' })) - theta)).toBeLessThan(0.03);
   });
 
-  test('finds a threshold for each channel; a silent one gets the middle one of the others', async () => {
+  test('finds a threshold for each channel; a silent one gets the middle one, none less than a sixteenth of it', async () => {
     const thresholds = async (given: TrainedNetwork, options: CalibrationOptions = {}): Promise<number[]> => {
       const { neurons } = await calibrate(given, images, { method: 'maximum', correct: 'none', ...options });
       return [...neurons!.get('act')!.threshold];
     };
-    expect(await thresholds(fourChannels())).toEqual([40, 80, 40, 1]);
+    expect(await thresholds(fourChannels())).toEqual([40, 80, 40, 2.5]);
     expect(await thresholds(fourChannels(), { perChannel: false })).toEqual([80, 80, 80, 80]);
     expect(await thresholds(fourChannels(6))).toEqual([6, 6, 6, 1]);
   });

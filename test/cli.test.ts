@@ -134,10 +134,14 @@ describe('convert with calibration', () => {
     const refused = await cli(['convert', trained, '--out', out]);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain('node "act": relu has no threshold. Calibrate it on images first');
-    const argv = ['convert', trained, '--out', out, '--calibrate', spec, '--calibration', 'maximum', '--calibration-images', '20', '--json'];
+    const argv = ['convert', trained, '--out', out, '--calibrate', spec, '--calibration', 'maximum', '--calibration-images', '20', '--compare', '--json'];
     const ran = await cli(argv);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain('Calibrating tiny on 20 training images');
+    expect(ran.stderr).toContain('Corrected act, 1 of 1');
+    const { comparison } = document(ran.stdout) as { comparison: { layers: { name: string; correlation: number }[] } };
+    expect(comparison).toMatchObject({ timeSteps: 32, images: 20, layers: [{ name: 'act' }] });
+    expect(comparison.layers[0]!.correlation).toBeGreaterThan(0.99);
     expect((await readSpikingModel(out)).provenance).toMatchObject({ calibration: { method: 'maximum', images: 20 } });
   });
 
@@ -145,6 +149,9 @@ describe('convert with calibration', () => {
     const blind = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibration', 'mse']);
     expect(blind).toMatchObject({ code: 2 });
     expect(blind.stderr).toContain('Calibration needs images: give --calibrate');
+    const uncompared = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--compare']);
+    expect(uncompared).toMatchObject({ code: 2 });
+    expect(uncompared.stderr).toContain('--compare needs images: give --calibrate');
     const other = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibrate', spec]);
     expect(other).toMatchObject({ code: 2 });
     expect(other.stderr).toContain('has no relu activation: nothing to calibrate');

@@ -1,6 +1,7 @@
 import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import type { ActivationNode, GraphNode } from '../graph/graph.js';
 import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
+import { poolsBehindActivations } from '../graph/poolOrder.js';
 import { inferShapes } from '../graph/shapes.js';
 import { elementCount } from '../tensor.js';
 import { measureHistograms, type CalibrationImages, type Histogram, type TapOptions } from './activations.js';
@@ -27,14 +28,15 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
  * Finds what the spiking neurons of every relu activation need, from images: the result converts. Runs the dense network in
  * ONNX Runtime and, for corrections, the spiking one in the engine, once for each layer up to it.
  *
- * A channel that is silent on all images gets the middle one of the thresholds of its layer. A capped relu (ReLU6) has no
- * threshold above its cap.
+ * A channel that is silent on all images gets the middle one of the thresholds of its layer, and none gets less than a
+ * sixteenth of it. A capped relu (ReLU6) has no threshold above its cap.
  *
  * @param images a few hundred of the training split. Not the test images.
  * @throws NoisefloorError INVALID_ARGUMENT without images or without a relu; CONVERSION where a layer is silent on all
  *   images; MISSING_DEPENDENCY without onnxruntime-node
  */
-export async function calibrate(network: TrainedNetwork, images: CalibrationImages, options: CalibrationOptions = {}): Promise<TrainedNetwork> {
+export async function calibrate(given: TrainedNetwork, images: CalibrationImages, options: CalibrationOptions = {}): Promise<TrainedNetwork> {
+  const network = { ...given, graph: poolsBehindActivations(given.graph) };
   const rule = checkThresholdOptions(options);
   const { perChannel = true, correct = 'light', correctionImages = 32, onLayer } = options;
   if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
@@ -74,6 +76,12 @@ function spread({ images, count: all }: CalibrationImages, count: number): Calib
   return { images: chosen, count };
 }
 
+/**
+ * Of the middle threshold of a layer, at least: a channel that hardly speaks on these images may speak on others, and 32 bits
+ * have no room for currents of ten thousand thresholds.
+ */
+const leastShare = 1 / 16;
+
 function isRelu(node: GraphNode): node is ActivationNode {
   return node.op === 'activation' && node.activation.kind === 'relu';
 }
@@ -87,7 +95,7 @@ function layerThresholds({ name, activation }: ActivationNode, histograms: reado
   const active = chosen.filter((theta) => theta > 0).sort((a, b) => a - b);
   const usual = active[Math.floor(active.length / 2)]!;
   const cap = activation.kind === 'relu' ? (activation.cap ?? Infinity) : Infinity;
-  return Float64Array.from(chosen, (theta) => Math.min(cap, theta > 0 ? theta : usual));
+  return Float64Array.from(chosen, (theta) => Math.min(cap, theta > 0 ? Math.max(theta, usual * leastShare) : usual));
 }
 
 function describe({ method, timeSteps, percentile }: ThresholdRule, perChannel: boolean, images: number): object {

@@ -10,7 +10,7 @@ export { augmentationNames, type AugmentationName } from './data/augment/pipelin
 
 export type * from './graph/graph.js';
 export { activationKinds } from './graph/graph.js';
-export type { TrainedNetwork } from './graph/network.js';
+export type { NeuronSettings, TrainedNetwork } from './graph/network.js';
 export { GraphBuilder, type Conv2dOptions } from './graph/builder.js';
 export { inferShapes } from './graph/shapes.js';
 export { buildNetwork, networkNames, type NetworkName, type NetworkOptions } from './graph/networks/index.js';
@@ -30,7 +30,7 @@ export { readOnnx, type ReadOnnxOptions } from './import/readOnnx.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
 export type { CalibrationImages } from './convert/activations.js';
-export { calibrate, type CalibrationOptions } from './convert/calibrate.js';
+export { calibrate, calibrationCorrections, type CalibrationCorrection, type CalibrationOptions } from './convert/calibrate.js';
 export { calibrationMethods, type CalibrationMethod } from './convert/thresholds.js';
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';

@@ -43,6 +43,11 @@ export async function readTrained(path: string, { mean, std, inputShape, logits 
   return readOnnx(path, { normalization: { mean, std }, ...(inputShape && { inputShape }), ...(logits !== undefined && { output: logits }) });
 }
 
+/** What was done to an imported network beyond translation; nothing of one that was trained here. */
+export function importNotes({ provenance: { imported } }: TrainedNetwork): readonly string[] {
+  return (imported as { readonly notes: readonly string[] } | undefined)?.notes ?? [];
+}
+
 /** The dense network that a spiking model was converted from, which takes the same normalised images. */
 export async function readDense(path: string, { input }: SpikingModel): Promise<TrainedNetwork> {
   if (!isOnnx(path)) return readCheckpoint(path);

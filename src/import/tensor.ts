@@ -36,6 +36,8 @@ export function decodeTensor(tensor: TensorProto): Constant {
 function fromBytes({ dataType, rawData, name }: TensorProto, [bytes, read]: readonly [number, (view: DataView, at: number) => number]): Constant['data'] {
   const { buffer, byteOffset, byteLength } = rawData;
   if (byteLength % bytes !== 0) throw invalidFile(`tensor "${name}" ends within a value`);
+  // Processors that this runs on keep the low byte first, as ONNX does.
+  if (dataType === (DataType.FLOAT as number)) return new Float32Array(new Uint8Array(rawData).buffer);
   const count = byteLength / bytes;
   const view = new DataView(buffer, byteOffset, byteLength);
   const data = isFloat(dataType) ? new Float32Array(count) : new Float64Array(count);

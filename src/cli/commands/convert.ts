@@ -15,7 +15,7 @@ import { Output, type Io } from '../io.js';
 import { shared, whole } from '../options.js';
 import { preprocessingOption, preprocessingOptions, type PreprocessingCommandOptions } from '../preprocessing.js';
 import { textTable } from '../table.js';
-import { importOptions, readTrained, type ImportOptions } from '../trained.js';
+import { importNotes, importOptions, readTrained, type ImportOptions } from '../trained.js';
 
 interface ConvertCommandOptions extends ImportOptions, PreprocessingCommandOptions, CalibrationCommandOptions {
   out: string;
@@ -50,6 +50,7 @@ async function convertAction(path: string, options: ConvertCommandOptions, io: I
   const { out, weights, maxTimeSteps: timeSteps, json } = options;
   const output = new Output(io, json);
   const trained = await readTrained(path, options);
+  for (const note of importNotes(trained)) output.log(note);
   const preprocessing = preprocessingOption(options, trained.graph.input.shape);
   if (options.compare && options.calibrate === undefined) throw refused('--compare needs images: give --calibrate, or compare with eval --against.');
   const { network, images } = await calibrated(trained, options, preprocessing, output);

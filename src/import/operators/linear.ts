@@ -39,15 +39,20 @@ function linear(network: Lowering, name: string, value: Value, { dims, data }: C
   const [outFeatures, features] = dims as [number, number];
   const input = network.vector(value);
   if (network.writer.shape(input)[0] !== features) throw new Refusal(`its weight takes ${features} features of ${network.writer.shape(input)[0]}`, 'Export the network again.');
-  const { order } = value;
-  const weight = new Float32Array(data.length);
-  for (let o = 0; o < outFeatures; o++) {
-    for (let i = 0; i < features; i++) weight[o * features + (order ? order[i]! : i)] = factor * data[o * features + i]!;
-  }
   const node = network.writer.add(name, { op: 'linear', input, outFeatures, bias: false });
-  network.writer.parameter(node, 'weight', [outFeatures, features], weight);
+  network.writer.parameter(node, 'weight', [outFeatures, features], arranged(data, features, factor, value.order));
   const axes = value.axes.at(-1) === 'C' ? value.axes : (['N', 'C'] as const);
   return { node, axes };
+}
+
+/** The weights times `factor`, those of feature i at its place `order[i]`. */
+function arranged(data: Constant['data'], features: number, factor: number, order: readonly number[] | undefined): Constant['data'] {
+  if (factor === 1 && !order) return data;
+  const weight = new Float32Array(data.length);
+  for (let at = 0; at < data.length; at += features) {
+    for (let i = 0; i < features; i++) weight[at + (order ? order[i]! : i)] = factor * data[at + i]!;
+  }
+  return weight;
 }
 
 function transposed({ dims, data }: Constant): Constant {

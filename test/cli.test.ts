@@ -30,7 +30,7 @@ function document(stdout: string): Record<string, unknown> {
 }
 
 describe('usage', () => {
-  const commands = ['quickstart', 'train', 'finetune', 'convert', 'eval', 'predict', 'inspect', 'bench'];
+  const commands = ['quickstart', 'train', 'finetune', 'convert', 'export', 'eval', 'predict', 'inspect', 'bench'];
 
   it('lists all commands and prints the version', async () => {
     const help = await cli(['--help']);

@@ -68,7 +68,11 @@ function describeSynapse(synapse: Synapse): object {
  * @throws NoisefloorError INVALID_FILE on any violation of docs/format.md.
  */
 export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingModel {
-  const { tensors, metadata } = decodeSafetensors(bytes, path);
+  return decode(bytes, path, false);
+}
+
+function decode(bytes: Uint8Array, path: string, owned: boolean): SpikingModel {
+  const { tensors, metadata } = decodeSafetensors(bytes, path, owned);
   const reader = new ModelReader(path, tensors);
   const model = reader.read(metadata);
   checkModel(model, path);
@@ -78,7 +82,7 @@ export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingMode
 
 /** Reads a spiking model file. @throws NoisefloorError FILE_NOT_FOUND, IO, or as {@link decodeSpikingModel}. */
 export async function readSpikingModel(path: string): Promise<SpikingModel> {
-  return decodeSpikingModel(await readWholeFile(path, 'spiking model'), path);
+  return decode(await readWholeFile(path, 'spiking model'), path, true);
 }
 
 /** Writes a spiking model file, whole or not at all. @throws NoisefloorError IO, or as {@link encodeSpikingModel}. */

@@ -46,7 +46,7 @@ describe('usage', () => {
     expect(help.stdout).toContain(`Usage: noisefloor ${command}`);
     expect(help.stdout).toContain('--json');
     const defaults = help.stdout.replace(/\s+/g, ' ').match(/default: (?!false)/g) ?? [];
-    expect(defaults.length > 0).toBe(command !== 'inspect');
+    expect(defaults.length > 0).toBe(!['inspect', 'export'].includes(command));
   });
 
   it.each([

@@ -2,7 +2,9 @@
 export { NoisefloorError, errorCodes, type ErrorCode } from './errors.js';
 
 export type { Dataset, Normalization, Split } from './data/dataset.js';
-export { datasetSpecs, openDataset } from './data/open.js';
+export { datasetSpecs, imageSpecs, openDataset, openImages } from './data/open.js';
+export { interpolations, type Interpolation, type Preprocessing } from './data/preprocessing.js';
+export { readSplit, type BatchOptions, type DamagedImage, type ImageBatch, type ImageSource } from './data/source.js';
 export { normalizeBatch, normalizeImages } from './data/batches.js';
 export { augmentationNames, type AugmentationName } from './data/augment/pipeline.js';
 
@@ -30,7 +32,9 @@ export { readOnnx, type ReadOnnxOptions } from './import/readOnnx.js';
 export type { ReadOptions } from './import/options.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
-export { calibrate, calibrationMethods, type CalibrationMethod, type CalibrationOptions } from './convert/calibrate.js';
+export type { CalibrationImages } from './convert/activations.js';
+export { calibrate, type CalibrationOptions } from './convert/calibrate.js';
+export { calibrationMethods, type CalibrationMethod } from './convert/thresholds.js';
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
 export { exportOnnx } from './onnx/export.js';

@@ -1,3 +1,4 @@
+import type { Interpolation, Preprocessing } from '../data/preprocessing.js';
 import { NoisefloorError, shortened } from '../errors.js';
 import { readWholeFile, writeFileAtomic } from '../files.js';
 import type { Pair, Padding } from '../graph/graph.js';
@@ -146,6 +147,15 @@ class ModelReader {
         std: this.#numbers(normalization['std'], 'input.normalization.std'),
       },
       scale: this.#number(input['scale'], 'input.scale'),
+      ...(input['preprocessing'] !== undefined && { preprocessing: this.#preprocessing(this.#fields(input['preprocessing'], 'input.preprocessing')) }),
+    };
+  }
+
+  #preprocessing({ resize, crop, interpolation }: Fields): Preprocessing {
+    return {
+      resize: this.#number(resize, 'input.preprocessing.resize'),
+      crop: this.#number(crop, 'input.preprocessing.crop'),
+      interpolation: this.#string(interpolation, 'input.preprocessing.interpolation') as Interpolation,
     };
   }
 

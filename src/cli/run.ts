@@ -5,6 +5,7 @@ import { isas } from '../native.js';
 import { addBench } from './commands/bench.js';
 import { addConvert } from './commands/convert.js';
 import { addEval } from './commands/eval.js';
+import { addExport } from './commands/export.js';
 import { addFinetune } from './commands/finetune.js';
 import { addInspect } from './commands/inspect.js';
 import { addPredict } from './commands/predict.js';
@@ -50,7 +51,7 @@ function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addPredict, addInspect, addBench]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addExport, addEval, addPredict, addInspect, addBench]) add(program, io);
   return program;
 }
 

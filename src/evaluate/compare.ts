@@ -2,6 +2,7 @@ import { normalizeImages } from '../data/batches.js';
 import { NoisefloorError } from '../errors.js';
 import { exportOnnx } from '../onnx/export.js';
 import type { TrainedNetwork } from '../graph/network.js';
+import { poolsBehindActivations } from '../graph/poolOrder.js';
 import type { SpikingLayer, SpikingModel } from '../snn/model.js';
 import { elementCount } from '../tensor.js';
 import { DenseSession, yieldToEvents } from './dense.js';
@@ -50,7 +51,8 @@ export async function compareLayers(
   const taps = layers.map((layer) => layer.name);
   const source = sourceFor(model, data, limit);
   const moments = layers.map((layer) => new ResidualMoments(layer, timeSteps));
-  const dense = await DenseSession.create(exportOnnx(network, { taps }), { threads: session.threads });
+  const ordered = { ...network, graph: poolsBehindActivations(network.graph) };
+  const dense = await DenseSession.create(exportOnnx(ordered, { taps }), { threads: session.threads });
   try {
     for await (const batch of source.batches({ batchSize })) {
       throwIfAborted(signal);

@@ -15,6 +15,7 @@ export const errorCodes = [
   'ENGINE',
   'DISPOSED',
   'ABORTED',
+  'QUEUE',
 ] as const;
 
 export type ErrorCode = (typeof errorCodes)[number];

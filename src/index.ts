@@ -26,7 +26,10 @@ export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseL
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
 export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 
+export { readNir } from './nir/read.js';
+export { encodeNir } from './nir/write.js';
 export { readOnnx, type ReadOnnxOptions } from './import/readOnnx.js';
+export type { ReadOptions } from './import/options.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
 export type { CalibrationImages } from './convert/activations.js';

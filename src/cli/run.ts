@@ -7,6 +7,7 @@ import { addConvert } from './commands/convert.js';
 import { addEval } from './commands/eval.js';
 import { addFinetune } from './commands/finetune.js';
 import { addInspect } from './commands/inspect.js';
+import { addModels } from './commands/models.js';
 import { addPredict } from './commands/predict.js';
 import { addQuickstart } from './commands/quickstart.js';
 import { addTrain } from './commands/train.js';
@@ -50,7 +51,7 @@ function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addPredict, addInspect, addBench]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addPredict, addInspect, addBench, addModels]) add(program, io);
   return program;
 }
 

@@ -14,9 +14,9 @@ import { compact, percent, significant } from '../../report/format.js';
 import { describeMachine, describeVersions } from '../../report/machine.js';
 import { writeReport } from '../../report/report.js';
 import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
-import { readSpikingModel } from '../../snn/file.js';
 import { SpikingSession } from '../../snn/session.js';
 import { Output, type Io } from '../io.js';
+import { modelArgument, readModel } from '../model.js';
 import { exitRules, htmlPath, shared, thresholdList } from '../options.js';
 import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
@@ -40,7 +40,7 @@ export function addEval(program: Command, io: Io): void {
   program
     .command('eval')
     .description('Evaluate a spiking model on the test images of a data set, at all numbers of time steps in one pass.')
-    .argument('<file>', 'spiking model')
+    .argument('<model>', modelArgument)
     .requiredOption('--data <spec>', datasetSpecs.join(', '))
     .addOption(shared.timeSteps([1, 2, 4, 8]))
     .addOption(shared.limit())
@@ -60,7 +60,7 @@ export function addEval(program: Command, io: Io): void {
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   exitRules(options.earlyExit, options, Math.max(...options.timeSteps)); // before minutes of work
-  const model = await readSpikingModel(file);
+  const model = await readModel(file, io);
   const network = options.against === undefined ? undefined : await readDense(options.against, model);
   if (network) checkSameNetwork(network, model);
   const data = await openDataset(options.data);

@@ -2,13 +2,15 @@
 export { NoisefloorError, errorCodes, type ErrorCode } from './errors.js';
 
 export type { Dataset, Normalization, Split } from './data/dataset.js';
-export { datasetSpecs, openDataset } from './data/open.js';
+export { datasetSpecs, imageSpecs, openDataset, openImages } from './data/open.js';
+export { interpolations, type Interpolation, type Preprocessing } from './data/preprocessing.js';
+export { readSplit, type BatchOptions, type DamagedImage, type ImageBatch, type ImageSource } from './data/source.js';
 export { normalizeBatch, normalizeImages } from './data/batches.js';
 export { augmentationNames, type AugmentationName } from './data/augment/pipeline.js';
 
 export type * from './graph/graph.js';
 export { activationKinds } from './graph/graph.js';
-export type { TrainedNetwork } from './graph/network.js';
+export type { NeuronSettings, TrainedNetwork } from './graph/network.js';
 export { GraphBuilder, type Conv2dOptions } from './graph/builder.js';
 export { inferShapes } from './graph/shapes.js';
 export { buildNetwork, networkNames, type NetworkName, type NetworkOptions } from './graph/networks/index.js';
@@ -27,7 +29,9 @@ export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 export { readOnnx, type ReadOnnxOptions } from './import/readOnnx.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
-export { calibrate, calibrationMethods, type CalibrationMethod, type CalibrationOptions } from './convert/calibrate.js';
+export type { CalibrationImages } from './convert/activations.js';
+export { calibrate, calibrationCorrections, type CalibrationCorrection, type CalibrationOptions } from './convert/calibrate.js';
+export { calibrationMethods, type CalibrationMethod } from './convert/thresholds.js';
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
 export { exportOnnx } from './onnx/export.js';

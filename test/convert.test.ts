@@ -5,6 +5,7 @@ import { simulateFolded } from '../src/convert/simulate.js';
 import { GraphBuilder } from '../src/graph/builder.js';
 import type { TrainedNetwork } from '../src/graph/network.js';
 import { inputsOf } from '../src/graph/graph.js';
+import { poolsBehindActivations } from '../src/graph/poolOrder.js';
 import { decodeSpikingModel, encodeSpikingModel } from '../src/snn/file.js';
 import { readoutOf } from '../src/snn/model.js';
 import { simulate } from '../src/snn/reference.js';
@@ -21,8 +22,10 @@ function image(network: TrainedNetwork, n: number): Float32Array {
 
 describe('folding is exact', () => {
   it.each(names)('%s', (name) => {
-    const network = constructedNetwork(name, 3);
-    const folded = fold(network);
+    const given = constructedNetwork(name, 3);
+    const network = { ...given, graph: poolsBehindActivations(given.graph) };
+    expect(evaluateDense(network, image(network, 0)).get(network.graph.output)).toEqual(evaluateDense(given, image(given, 0)).get(given.graph.output));
+    const folded = fold(given);
     const result = simulateFolded(folded, network.samples!.images, 2, timeSteps);
     const classes = network.classes.length;
     for (let n = 0; n < 2; n++) {

@@ -3,12 +3,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { convert } from '../src/convert/convert.js';
 import { NoisefloorError } from '../src/errors.js';
 import { Random } from '../src/random.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor } from '../src/safetensors.js';
 import { decodeSpikingModel, encodeSpikingModel, readSpikingModel, writeSpikingModel } from '../src/snn/file.js';
 import { checkModel } from '../src/snn/check.js';
 import type { SpikingLayer, SpikingModel } from '../src/snn/model.js';
+import { smallNetwork } from './support/evaluateFixture.js';
 import { randomSpikingModel, withMaxPool } from './support/spikingModels.js';
 
 const model = randomSpikingModel(new Random(5));
@@ -54,6 +56,19 @@ describe('spiking model file', () => {
   it.each(Array.from({ length: 20 }, (_, seed) => seed))('round-trips random model %i', (seed) => {
     const original = randomSpikingModel(new Random(seed));
     expect(decodeSpikingModel(Buffer.concat(encodeSpikingModel(original)), 'x')).toStrictEqual(original);
+  });
+
+  it('keeps how pictures become the input, and refuses what does not give it', () => {
+    const preprocessing = { resize: 3, crop: 2, interpolation: 'bicubic' } as const;
+    const pictures = convert(smallNetwork().network, { preprocessing }).model;
+    expect(pictures.input.preprocessing).toEqual(preprocessing);
+    expect(decodeSpikingModel(Buffer.concat(encodeSpikingModel(pictures)), 'x').input).toStrictEqual(pictures.input);
+    const wrong = (change: object) => () => checkModel({ ...pictures, input: { ...pictures.input, preprocessing: { ...preprocessing, ...change } } });
+    expect(wrong({ resize: 1 })).toThrow(/a whole number from 2 for input.preprocessing.resize/);
+    expect(wrong({ interpolation: 'nearest' })).toThrow(/bilinear or bicubic for input.preprocessing.interpolation/);
+    expect(() => convert(smallNetwork().network, { preprocessing: { ...preprocessing, crop: 1 } })).toThrow(/for crop/);
+    expect(problemOf(changed((parts) => (parts.model.input.preprocessing = { ...preprocessing, crop: 999 })))).toContain('input.preprocessing.crop');
+    expect(problemOf(changed((parts) => (parts.model.input.preprocessing = { ...preprocessing, crop: '2' })))).toContain('input.preprocessing.crop is not a number');
   });
 
   it('goes through the disk', async () => {

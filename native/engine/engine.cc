@@ -18,8 +18,8 @@ constexpr size_t storeBudget = size_t{192} << 20;
 
 }  // namespace
 
-Engine::Engine(const ModelDescription& model, Isa isa, unsigned threads)
-    : plan_(makePlan(model)), isa_(isa), pool_(threads), stores_(plan_.slots), scratch_(pool_.size()) {}
+Engine::Engine(ModelDescription model, Isa isa, unsigned threads)
+    : plan_(makePlan(std::move(model))), isa_(isa), pool_(threads), stores_(plan_.slots), scratch_(pool_.size()) {}
 
 /// As many images at a time as the spike stores allow, in chunks of nearly equal size.
 size_t Engine::chunkSize(uint32_t steps, size_t count, size_t bytesPerImage) {

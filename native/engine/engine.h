@@ -33,7 +33,7 @@ struct Pass;
 /// One run at a time; the memory of a run stays for the next.
 class Engine {
  public:
-  Engine(const ModelDescription& model, Isa isa, unsigned threads);
+  Engine(ModelDescription model, Isa isa, unsigned threads);
 
   const Plan& plan() const { return plan_; }
   Isa isa() const { return isa_; }

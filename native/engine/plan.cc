@@ -165,15 +165,16 @@ void assignSlots(Plan& plan) {
 
 }  // namespace
 
-Plan makePlan(const ModelDescription& model) {
+Plan makePlan(ModelDescription model) {
   validate(model);
   Plan plan;
   plan.input = model.input;
   plan.inputScale = model.inputScale;
   plan.layers.reserve(model.layers.size());
-  for (const LayerDescription& layer : model.layers) {
+  for (LayerDescription& layer : model.layers) {
     plan.layers.push_back(makeLayer(layer, plan));
     plan.synapses += layer.synapses.size();
+    layer = {};
   }
   assignSlots(plan);
   return plan;

@@ -107,6 +107,7 @@ struct Plan {
 };
 
 /// Validates and lays out. Throws EngineError.
-Plan makePlan(const ModelDescription& model);
+/// A description that is moved in is freed layer by layer, so that no second copy of all weights ever lives beside the plan.
+Plan makePlan(ModelDescription model);
 
 }  // namespace noisefloor

@@ -1,6 +1,7 @@
 import { inputsOf, type ActivationNode, type BatchNormNode, type Graph, type GraphNode, type Shape } from '../graph/graph.js';
 import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
 import { activationThreshold, parameterSpecs } from '../graph/parameters.js';
+import { poolsBehindActivations } from '../graph/poolOrder.js';
 import { effectiveWeight, type WeightedNode } from '../graph/weights.js';
 import { inferShapes } from '../graph/shapes.js';
 import { inputName } from '../snn/model.js';
@@ -23,11 +24,12 @@ import type { FoldedConv, FoldedLayer, FoldedNetwork, FoldedReadout, FoldedSpiki
 /**
  * Turns a trained network into spiking layers: each activation becomes a layer of neurons whose current is a sum of
  * synapses, the logits become the read-out. Batch normalisation, thresholds of the source and averaging are folded into
- * weights and biases; nothing is approximated.
+ * weights and biases; nothing is approximated. A max-pooling in front of an activation is taken behind it.
  *
  * @throws NoisefloorError CONVERSION for what has no exact counterpart, naming the node and what to do.
  */
-export function fold(network: TrainedNetwork): FoldedNetwork {
+export function fold(given: TrainedNetwork): FoldedNetwork {
+  const network = { ...given, graph: poolsBehindActivations(given.graph) };
   const { graph, parameters, classes, normalization } = network;
   const shapes = inferShapes(graph);
   checkParameters(graph, parameters);

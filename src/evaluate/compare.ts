@@ -1,12 +1,12 @@
-import { batchRanges, normalizeRange } from '../data/batches.js';
-import type { Dataset, Split } from '../data/dataset.js';
+import { normalizeImages } from '../data/batches.js';
 import { NoisefloorError } from '../errors.js';
 import { exportOnnx } from '../onnx/export.js';
 import type { TrainedNetwork } from '../graph/network.js';
+import { poolsBehindActivations } from '../graph/poolOrder.js';
 import type { SpikingLayer, SpikingModel } from '../snn/model.js';
 import { elementCount } from '../tensor.js';
 import { DenseSession, yieldToEvents } from './dense.js';
-import { checkTimeSteps, imagesFor, throwIfAborted, type Simulator } from './simulator.js';
+import { checkTimeSteps, sourceFor, throwIfAborted, type Images, type Simulator } from './simulator.js';
 
 export interface CompareOptions {
   /** Steps of the spiking network, 1 to 1,024. */
@@ -40,7 +40,7 @@ export interface LayerComparison {
 export async function compareLayers(
   network: TrainedNetwork,
   session: Simulator,
-  data: Dataset | Split,
+  data: Images,
   options: CompareOptions,
 ): Promise<LayerComparison[]> {
   const { timeSteps, limit = 200, batchSize = 32, signal } = options;
@@ -49,13 +49,15 @@ export async function compareLayers(
   const layers = model.layers.filter((layer): layer is SpikingLayer => layer.kind === 'spiking');
   checkSameNetwork(network, model);
   const taps = layers.map((layer) => layer.name);
-  const split = imagesFor(model, data, limit);
+  const source = sourceFor(model, data, limit);
   const moments = layers.map((layer) => new ResidualMoments(layer, timeSteps));
-  const dense = await DenseSession.create(exportOnnx(network, { taps }), { threads: session.threads });
+  const ordered = { ...network, graph: poolsBehindActivations(network.graph) };
+  const dense = await DenseSession.create(exportOnnx(ordered, { taps }), { threads: session.threads });
   try {
-    for (const [start, end] of batchRanges(split.count, batchSize)) {
+    for await (const batch of source.batches({ batchSize })) {
       throwIfAborted(signal);
-      const images = normalizeRange(split, start, end, model.input.normalization, model.input.shape);
+      if (batch.positions.length === 0) continue;
+      const images = normalizeImages(batch.images, model.input.normalization, model.input.shape);
       const activations = await dense.run(images, model.input.shape, taps);
       const { counts } = await session.run(images, { timeSteps, counts: true, ...(signal === undefined ? {} : { signal }) });
       if (!counts) throw new NoisefloorError('ENGINE', 'The simulator gave no counts: run it with counts: true.');

@@ -1,10 +1,9 @@
-import { batchRanges, normalizeRange } from '../data/batches.js';
-import type { Dataset, Split } from '../data/dataset.js';
+import { normalizeImages } from '../data/batches.js';
 import { invalidArgument } from '../errors.js';
 import { checkEarlyExit, type ConfidenceMeasure, type EarlyExitRule } from '../snn/earlyExit.js';
 import type { SpikingSession } from '../snn/session.js';
 import { AccuracyCounter, potentialsAt } from './logits.js';
-import { imagesFor, throwIfAborted } from './simulator.js';
+import { checkLabels, sourceFor, throwIfAborted, type Images } from './simulator.js';
 
 export interface EvaluateEarlyExitOptions extends Omit<EarlyExitRule, 'threshold'> {
   /** Most time steps of an image, 1 to 1,024. */
@@ -47,12 +46,12 @@ export interface EarlyExitEvaluation {
 /**
  * Accuracy, steps and speed of early exit at several thresholds, each really run, batch by batch in turn.
  *
- * @param data a data set, of which the test split is taken, or a split
+ * @param data a data set, of which the test split is taken, a split, or a source
  * @throws NoisefloorError `INVALID_ARGUMENT`, `INVALID_DATA` images or labels do not fit the model, `ABORTED`
  */
 export async function evaluateEarlyExit(
   session: Pick<SpikingSession, 'model' | 'isa' | 'threads' | 'run' | 'runEarlyExit'>,
-  data: Dataset | Split,
+  data: Images,
   options: EvaluateEarlyExitOptions,
 ): Promise<EarlyExitEvaluation> {
   const { timeSteps, thresholds, limit, batchSize = 64, signal, onProgress } = options;
@@ -60,13 +59,17 @@ export async function evaluateEarlyExit(
   const rules = thresholds.map((threshold: number) => checkEarlyExit({ ...options, threshold }, timeSteps));
   const { measure, chunks } = rules[0]!;
   const { model } = session;
-  const split = imagesFor(model, data, limit);
+  const source = sourceFor(model, data, limit);
+  let count = 0;
   const full = new Timed();
   const points = rules.map(({ threshold }) => new Point(threshold, chunks));
-  for (const [start, end] of batchRanges(split.count, batchSize)) {
+  for await (const batch of source.batches({ batchSize })) {
     throwIfAborted(signal);
-    const images = normalizeRange(split, start, end, model.input.normalization, model.input.shape);
-    const labels = split.labels.subarray(start, end);
+    if (batch.positions.length === 0) continue;
+    checkLabels(model, batch);
+    const { labels } = batch;
+    count += labels.length;
+    const images = normalizeImages(batch.images, model.input.normalization, model.input.shape);
     const shared = { timeSteps, ...(signal === undefined ? {} : { signal }) };
     const result = await full.time(() => session.run(images, shared));
     full.accuracy.add(potentialsAt(result, timeSteps), labels);
@@ -75,15 +78,15 @@ export async function evaluateEarlyExit(
       points[k]!.accuracy.add(potentials, labels);
       points[k]!.addSteps(steps);
     }
-    onProgress?.({ done: end, total: split.count });
+    onProgress?.({ done: batch.end, total: source.count });
   }
   return {
-    images: split.count,
+    images: count,
     timeSteps,
     measure,
     chunks,
-    full: full.result(split.count),
-    curve: points.map((point) => point.result(split.count)),
+    full: full.result(count),
+    curve: points.map((point) => point.result(count)),
     batchSize,
     threads: session.threads,
     isa: session.isa,

@@ -25,6 +25,17 @@ export function potentialsAt(result: RunResult, timeStep: number): Int32Array {
 }
 
 /**
+ * The read-out over steps `delay` + 1 to `timeStep`, [count, classes]: early steps, in which deep layers have not had their
+ * input yet, do not count (Inference-Scale Complexity in ANN-SNN Conversion, CVPR 2025). With a delay of 0, a view.
+ */
+export function potentialsAfter(result: RunResult, timeStep: number, delay: number): Int32Array {
+  const late = potentialsAt(result, timeStep);
+  if (delay === 0) return late;
+  const early = potentialsAt(result, delay);
+  return late.map((potential, i) => potential - early[i]!);
+}
+
+/**
  * How many classes come before `label`: those with a higher score, and of equal ones those with a lower index. 0 means
  * that the prediction is right; below k that it is within the top k.
  */
@@ -60,6 +71,16 @@ export class AccuracyCounter {
       if (rank < 5) this.#five++;
     }
     this.#images += labels.length;
+  }
+
+  /** Images whose first prediction is right. */
+  get first(): number {
+    return this.#first;
+  }
+
+  /** Images whose class is among the first five. */
+  get five(): number {
+    return this.#five;
   }
 
   /** Fraction of the images whose first prediction is right. */

@@ -5,37 +5,51 @@ import { elementCount } from '../tensor.js';
 import { synapseCosts, type SynapseCost } from './costs.js';
 import type { LayerEvaluation } from './evaluate.js';
 
-/** Spikes and synaptic operations added up over the batches of a run, per time step. */
+/** Whole numbers, which add up exactly: sums over images and steps, each up to every one of the numbers of time steps. */
+export interface StepSums {
+  /** Per spiking layer. */
+  readonly spikes: readonly (readonly number[])[];
+  /** Per synapse, in the order of `synapseCosts`. */
+  readonly operations: readonly (readonly number[])[];
+}
+
+/** @throws NoisefloorError `ENGINE` the result has no statistics, or those of another model */
+export function stepSums(model: SpikingModel, result: RunResult, timeSteps: readonly number[]): StepSums {
+  const { statistics } = result;
+  if (statistics === undefined) throw new NoisefloorError('ENGINE', 'The simulator gave no statistics: run it with statistics: true.');
+  const spiking = model.layers.filter((layer) => layer.kind === 'spiking').map(() => result.timeSteps);
+  const synapses = model.layers.flatMap((layer) => layer.synapses.map(({ source }) => (source === 'input' ? 1 : result.timeSteps)));
+  checkLengths(spiking, statistics.spikes, 'layers');
+  checkLengths(synapses, statistics.synapticOperations, 'synapses');
+  const upToEach = (values: Float64Array): number[] => timeSteps.map((steps) => upTo(values, steps));
+  return { spikes: statistics.spikes.map(upToEach), operations: statistics.synapticOperations.map(upToEach) };
+}
+
+/** Spikes and synaptic operations added up over the images of a run. */
 export class StatisticsSum {
   readonly #model: SpikingModel;
   readonly #costs: readonly SynapseCost[];
-  readonly #spikes: Float64Array[];
-  readonly #operations: Float64Array[];
+  readonly #timeSteps: readonly number[];
+  readonly #spikes: number[][];
+  readonly #operations: number[][];
   #images = 0;
 
-  constructor(
-    model: SpikingModel,
-    readonly timeSteps: number,
-  ) {
+  constructor(model: SpikingModel, timeSteps: readonly number[]) {
     this.#model = model;
     this.#costs = synapseCosts(model);
-    const spiking = model.layers.filter((layer) => layer.kind === 'spiking');
-    this.#spikes = spiking.map(() => new Float64Array(timeSteps));
-    this.#operations = this.#costs.map((cost) => new Float64Array(cost.analog ? 1 : timeSteps));
+    this.#timeSteps = timeSteps;
+    this.#spikes = model.layers.filter((layer) => layer.kind === 'spiking').map(() => timeSteps.map(() => 0));
+    this.#operations = this.#costs.map(() => timeSteps.map(() => 0));
   }
 
-  add(result: RunResult): void {
-    const { statistics } = result;
-    if (statistics === undefined) {
-      throw new NoisefloorError('ENGINE', 'The simulator gave no statistics: run it with statistics: true.');
-    }
-    addEach(this.#spikes, statistics.spikes, 'layers');
-    addEach(this.#operations, statistics.synapticOperations, 'synapses');
-    this.#images += result.count;
+  add({ spikes, operations }: StepSums, images: number): void {
+    addEach(this.#spikes, spikes);
+    addEach(this.#operations, operations);
+    this.#images += images;
   }
 
-  /** Per layer, means over the images up to each of `timeSteps`. */
-  layers(timeSteps: readonly number[]): LayerEvaluation[] {
+  /** Per layer, means over the images up to each of the numbers of time steps. */
+  layers(): LayerEvaluation[] {
     let spiking = 0;
     let synapse = 0;
     return this.#model.layers.filter((layer) => layer.kind !== 'maxPool').map((layer) => {
@@ -47,9 +61,9 @@ export class StatisticsSum {
         kind: layer.kind,
         shape: layer.shape,
         neurons,
-        spikesPerNeuron: timeSteps.map((steps) => (spikes ? upTo(spikes, steps) / (this.#images * neurons) : 0)),
-        synapticOperations: this.#layerOperations(indices, timeSteps),
-        residualAdditions: this.#total(indices, timeSteps, (cost) => cost.kind === 'identity'),
+        spikesPerNeuron: this.#timeSteps.map((_, k) => (spikes ? spikes[k]! / (this.#images * neurons) : 0)),
+        synapticOperations: this.#layerOperations(indices),
+        residualAdditions: this.#total(indices, (cost) => cost.kind === 'identity'),
         connectionSparsity: this.connectionSparsity(indices.map((i) => this.#costs[i]!)),
       };
     });
@@ -60,20 +74,18 @@ export class StatisticsSum {
     return weights === 0 ? 0 : costs.reduce((sum, cost) => sum + cost.zeroWeights, 0) / weights;
   }
 
-  #layerOperations(indices: readonly number[], timeSteps: readonly number[]): LayerEvaluation['synapticOperations'] {
+  #layerOperations(indices: readonly number[]): LayerEvaluation['synapticOperations'] {
     const weighted = indices.map((i) => this.#costs[i]!).filter((cost) => cost.kind === 'conv2d');
     return {
-      effectiveACs: this.#total(indices, timeSteps, (cost) => cost.kind === 'conv2d' && !cost.analog),
-      effectiveMACs: this.#total(indices, timeSteps, (cost) => cost.kind === 'conv2d' && cost.analog),
-      dense: timeSteps.map((steps) =>
-        weighted.reduce((sum, cost) => sum + cost.dense * (cost.analog ? 1 : steps), 0),
-      ),
+      effectiveACs: this.#total(indices, (cost) => cost.kind === 'conv2d' && !cost.analog),
+      effectiveMACs: this.#total(indices, (cost) => cost.kind === 'conv2d' && cost.analog),
+      dense: this.#timeSteps.map((steps) => weighted.reduce((sum, cost) => sum + cost.dense * (cost.analog ? 1 : steps), 0)),
     };
   }
 
-  #total(indices: readonly number[], timeSteps: readonly number[], counts: (cost: SynapseCost) => boolean): number[] {
+  #total(indices: readonly number[], counts: (cost: SynapseCost) => boolean): number[] {
     const chosen = indices.filter((i) => counts(this.#costs[i]!));
-    return timeSteps.map((steps) => chosen.reduce((sum, i) => sum + upTo(this.#operations[i]!, steps), 0) / this.#images);
+    return this.#timeSteps.map((_, k) => chosen.reduce((sum, i) => sum + this.#operations[i]![k]!, 0) / this.#images);
   }
 }
 
@@ -81,13 +93,16 @@ function upTo(values: Float64Array, steps: number): number {
   return values.subarray(0, steps).reduce((sum, value) => sum + value, 0);
 }
 
-function addEach(sums: readonly Float64Array[], parts: readonly Float64Array[], what: string): void {
-  if (sums.length !== parts.length || sums.some((sum, i) => sum.length !== parts[i]!.length)) {
-    throw new NoisefloorError(
-      'ENGINE',
-      `The simulator gave statistics of ${parts.length} ${what} [${parts.map((part) => part.length).join(', ')}] ` +
-        `where the model has ${sums.length} [${sums.map((sum) => sum.length).join(', ')}]: rebuild the addon (npm run build).`,
-    );
-  }
-  sums.forEach((sum, i) => parts[i]!.forEach((value, t) => (sum[t]! += value)));
+function addEach(sums: readonly number[][], parts: readonly (readonly number[])[]): void {
+  sums.forEach((sum, i) => sum.forEach((_, k) => (sum[k]! += parts[i]![k]!)));
+}
+
+function checkLengths(wanted: readonly number[], given: readonly Float64Array[], what: string): void {
+  const lengths = given.map((values) => values.length);
+  if (wanted.join() === lengths.join()) return;
+  throw new NoisefloorError(
+    'ENGINE',
+    `The simulator gave statistics of ${given.length} ${what} [${lengths.join(', ')}] ` +
+      `where the model has ${wanted.length} [${wanted.join(', ')}]: rebuild the addon (npm run build).`,
+  );
 }

@@ -1,4 +1,5 @@
 import { NoisefloorError, describeValue, shortened } from '../errors.js';
+import { interpolations, type Preprocessing } from '../data/preprocessing.js';
 import type { Shape } from '../graph/graph.js';
 import { elementCount } from '../tensor.js';
 import { channelTimeSteps } from './bounds.js';
@@ -39,7 +40,7 @@ class ModelCheck {
     this.#require(classes.length === readout.shape[0], 'classes', expected, classes.length);
   }
 
-  #input({ shape, scale, normalization }: SpikingInput): void {
+  #input({ shape, scale, normalization, preprocessing }: SpikingInput): void {
     this.#require(isMapShape(shape), 'input.shape', '[C, H, W], positive integers', shape);
     this.#require(isPowerOfTwo(scale), 'input.scale', 'a power of two', scale);
     const { mean, std } = normalization;
@@ -47,7 +48,14 @@ class ModelCheck {
       isArrayOf(values, (v) => Number.isFinite(v) && ok(v as number)) && values.length === shape[0];
     this.#require(perChannel(mean, () => true), 'input.normalization.mean', `${shape[0]} numbers, one a channel`, mean);
     this.#require(perChannel(std, (v) => v > 0), 'input.normalization.std', `${shape[0]} positive numbers`, std);
+    if (preprocessing) this.#preprocessing(preprocessing, shape);
     this.#shapes.set(inputName, shape);
+  }
+
+  #preprocessing({ resize, crop, interpolation }: Preprocessing, [, height, width]: Shape): void {
+    this.#require(crop === height && crop === width, 'input.preprocessing.crop', `height and width of the input, ${height} and ${width}`, crop);
+    this.#require(Number.isInteger(resize) && resize >= crop, 'input.preprocessing.resize', `a whole number from ${crop}`, resize);
+    this.#require(interpolations.includes(interpolation), 'input.preprocessing.interpolation', interpolations.join(' or '), interpolation);
   }
 
   #layer(layer: SnnLayer, last: boolean): void {

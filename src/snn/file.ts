@@ -1,3 +1,4 @@
+import type { Interpolation, Preprocessing } from '../data/preprocessing.js';
 import { NoisefloorError, shortened } from '../errors.js';
 import { readWholeFile, writeFileAtomic } from '../files.js';
 import type { Pair, Padding } from '../graph/graph.js';
@@ -68,7 +69,11 @@ function describeSynapse(synapse: Synapse): object {
  * @throws NoisefloorError INVALID_FILE on any violation of docs/format.md.
  */
 export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingModel {
-  const { tensors, metadata } = decodeSafetensors(bytes, path);
+  return decode(bytes, path, false);
+}
+
+function decode(bytes: Uint8Array, path: string, owned: boolean): SpikingModel {
+  const { tensors, metadata } = decodeSafetensors(bytes, path, owned);
   const reader = new ModelReader(path, tensors);
   const model = reader.read(metadata);
   checkModel(model, path);
@@ -78,7 +83,7 @@ export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingMode
 
 /** Reads a spiking model file. @throws NoisefloorError FILE_NOT_FOUND, IO, or as {@link decodeSpikingModel}. */
 export async function readSpikingModel(path: string): Promise<SpikingModel> {
-  return decodeSpikingModel(await readWholeFile(path, 'spiking model'), path);
+  return decode(await readWholeFile(path, 'spiking model'), path, true);
 }
 
 /** Writes a spiking model file, whole or not at all. @throws NoisefloorError IO, or as {@link encodeSpikingModel}. */
@@ -142,6 +147,15 @@ class ModelReader {
         std: this.#numbers(normalization['std'], 'input.normalization.std'),
       },
       scale: this.#number(input['scale'], 'input.scale'),
+      ...(input['preprocessing'] !== undefined && { preprocessing: this.#preprocessing(this.#fields(input['preprocessing'], 'input.preprocessing')) }),
+    };
+  }
+
+  #preprocessing({ resize, crop, interpolation }: Fields): Preprocessing {
+    return {
+      resize: this.#number(resize, 'input.preprocessing.resize'),
+      crop: this.#number(crop, 'input.preprocessing.crop'),
+      interpolation: this.#string(interpolation, 'input.preprocessing.interpolation') as Interpolation,
     };
   }
 

@@ -1,5 +1,6 @@
 import type { Pair, Padding, Shape } from '../graph/graph.js';
 import type { Normalization } from '../data/dataset.js';
+import type { Preprocessing } from '../data/preprocessing.js';
 
 export const inputName = 'input';
 
@@ -89,6 +90,8 @@ export interface SpikingInput {
   readonly normalization: Normalization;
   /** A power of two. */
   readonly scale: number;
+  /** How pictures become pixels, where the model takes pictures. */
+  readonly preprocessing?: Preprocessing;
 }
 
 /** A converted network: integers only from the input on, so every engine computes the same spikes. */

@@ -41,6 +41,7 @@ export function madeUpReport(): ReportData {
   const operations = timeSteps.map((_, k) => ({ accumulates: synapticOperations.effectiveACs[k]!, multiplyAccumulates: 60_000 }));
   const evaluation: Evaluation = {
     images: 2000,
+    damaged: [],
     timeSteps,
     top1: [0.9855, 0.931, 0.972, 0.9895, 0.9905],
     top5: [0.9995, 0.995, 0.998, 0.9995, 1],
@@ -55,6 +56,7 @@ export function madeUpReport(): ReportData {
     energy: modelledEnergy(operations, 2_800_000),
     seconds: 3.2,
     imagesPerSecond: 625,
+    latency: { runs: 32, median: 100, p95: 130, p99: 131, histogram: { from: 80, width: 10, counts: [1, 8, 12, 7, 3, 1] } },
     batchSize: 64,
     threads: 2,
     isa: 'avx2',

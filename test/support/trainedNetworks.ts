@@ -111,6 +111,11 @@ export const constructions: Record<string, (b: GraphBuilder) => string> = {
     const flat = b.flatten(b.maxPool(z, 'pool2', 2, 1), 'flat');
     return b.linear(flat, 'fc', { outFeatures: 4 });
   },
+  'max-pooling in front of an activation, and in front of another': (b) => {
+    const x = b.activation(b.maxPool(b.conv2d(b.input, 'conv1', { outChannels: 4, kernel: 3, padding: 1 }), 'pool1', 2), 'act1', qcfs);
+    const y = b.add(x, b.activation(b.maxPool(b.conv2d(x, 'conv2', { outChannels: 4, kernel: 3, padding: 1, bias: true }), 'pool2', 3, 1, 1), 'act2', lsq), 'add');
+    return b.linear(b.flatten(b.activation(b.conv2d(y, 'conv3', { outChannels: 3, kernel: 2 }), 'act3', qcfs), 'flat'), 'fc', { outFeatures: 4 });
+  },
   'concatenated vectors': (b) => {
     const flat = b.flatten(b.input, 'flat');
     const x = b.activation(b.linear(flat, 'fc1', { outFeatures: 5 }), 'act1', qcfs);

@@ -1,8 +1,9 @@
 import { Option, type Command } from 'commander';
-import { openDataset } from '../../data/open.js';
+import { openImages } from '../../data/open.js';
 import type { Split } from '../../data/dataset.js';
+import { readSplit } from '../../data/source.js';
 import { DenseSession } from '../../evaluate/dense.js';
-import { imagesFor, type Simulator } from '../../evaluate/simulator.js';
+import { sourceFor, type Simulator } from '../../evaluate/simulator.js';
 import { timeInTurn, type Contestant, type Timing } from '../../evaluate/timing.js';
 import { Random } from '../../random.js';
 import { significant } from '../../report/format.js';
@@ -96,8 +97,8 @@ async function measure(
   return timings;
 }
 
-async function benchImages(model: SpikingModel, { data, batchSize, seed }: BenchCommandOptions, output: Output): Promise<Split> {
-  if (data !== undefined) return imagesFor(model, await openDataset(data));
+async function benchImages(model: SpikingModel, { data, batchSize, runs, seed }: BenchCommandOptions, output: Output): Promise<Split> {
+  if (data !== undefined) return readSplit(sourceFor(model, await openImages(data, 'test', model.input)), batchSize * runs);
   output.log('Random images: spiking activity, and so speed, differs from real ones. Pass --data for those.');
   const random = new Random(seed);
   const count = Math.max(8, batchSize);

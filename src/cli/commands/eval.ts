@@ -7,6 +7,7 @@ import { DenseSession, evaluateDense, type DenseEvaluation } from '../../evaluat
 import { evaluate, type Evaluation } from '../../evaluate/evaluate.js';
 import { evaluateEarlyExit, type EarlyExitEvaluation } from '../../evaluate/earlyExit.js';
 import type { Simulator } from '../../evaluate/simulator.js';
+import { refused } from '../../errors.js';
 import type { TrainedNetwork } from '../../graph/network.js';
 import { exportOnnx } from '../../onnx/export.js';
 import type { ReportData } from '../../report/data.js';
@@ -15,9 +16,10 @@ import { describeMachine, describeVersions } from '../../report/machine.js';
 import { writeReport } from '../../report/report.js';
 import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
 import { SpikingSession } from '../../snn/session.js';
+import { printComparison } from '../comparison.js';
 import { Output, type Io } from '../io.js';
 import { modelArgument, readModel } from '../model.js';
-import { exitRules, htmlPath, shared, thresholdList } from '../options.js';
+import { exitRules, htmlPath, shared, thresholdList, whole } from '../options.js';
 import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
 import { readDense } from '../trained.js';
@@ -25,10 +27,12 @@ import { readDense } from '../trained.js';
 interface EvalCommandOptions {
   data: string;
   timeSteps: number[];
+  delay: number;
   limit?: number;
   batchSize: number;
   threads?: number;
   against?: string;
+  compare: boolean;
   report?: string;
   earlyExit?: number[];
   exitMeasure?: ConfidenceMeasure;
@@ -43,10 +47,12 @@ export function addEval(program: Command, io: Io): void {
     .argument('<model>', modelArgument)
     .requiredOption('--data <spec>', datasetSpecs.join(', '))
     .addOption(shared.timeSteps([1, 2, 4, 8]))
+    .addOption(new Option('--delay <t>', 'the read-out begins after so many steps').argParser(whole(0)).default(0))
     .addOption(shared.limit())
     .addOption(shared.batchSize(64))
     .addOption(shared.threads())
     .option('--against <network>', 'training folder or ONNX file of the model: compare with the dense network, layer by layer')
+    .option('--compare', 'with --against: print what each layer gives against the dense network', false)
     .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
     .addOption(
       new Option('--early-exit <thresholds>', 'also: images leave once they are this sure; the curve, at the most time steps').argParser(thresholdList),
@@ -60,6 +66,7 @@ export function addEval(program: Command, io: Io): void {
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   exitRules(options.earlyExit, options, Math.max(...options.timeSteps)); // before minutes of work
+  if (options.compare && options.against === undefined) throw refused('--compare needs the dense network: give --against.');
   const model = await readModel(file, io);
   const network = options.against === undefined ? undefined : await readDense(options.against, model);
   if (network) checkSameNetwork(network, model);
@@ -87,21 +94,24 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
   output.document({
     ...evalDocument(file, options.data, evaluation),
     ...(against.dense ? { dense: against.dense } : {}),
+    ...(options.compare ? { comparison: against.comparison } : {}),
     ...(earlyExit ? { earlyExit } : {}),
   });
   printEvaluation(evaluation, against.dense, output);
+  if (options.compare && against.comparison) printComparison(against.comparison, output);
   if (earlyExit) printEarlyExit(earlyExit, output);
 }
 
 /** The JSON document of `eval`: arrays in the order of the time steps, accuracies as fractions. */
 function evalDocument(model: string, data: string, evaluation: Evaluation): object {
-  const { images, timeSteps, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
+  const { images, timeSteps, delay, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
   return {
     command: 'eval',
     model,
     data,
     images,
     timeSteps,
+    ...(delay === undefined ? {} : { delay }),
     top1,
     top5,
     spikesPerNeuron,
@@ -116,12 +126,13 @@ function evalDocument(model: string, data: string, evaluation: Evaluation): obje
 function evaluateWithProgress(
   session: Simulator,
   data: Dataset | Split,
-  { timeSteps, limit, batchSize }: Pick<EvalCommandOptions, 'timeSteps' | 'limit' | 'batchSize'>,
+  { timeSteps, delay, limit, batchSize }: Pick<EvalCommandOptions, 'timeSteps' | 'delay' | 'limit' | 'batchSize'>,
   io: Io,
 ): Promise<Evaluation> {
   return withProgress(io, 'Evaluate', (progress) =>
     evaluate(session, data, {
       timeSteps,
+      delay,
       batchSize,
       signal: io.signal,
       onProgress: ({ done, total }) => progress.update(done, total, 'images'),
@@ -183,6 +194,7 @@ function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation | undefi
     compact(operations.effectiveMACs[i]!),
   ]);
   output.print(textTable(['T', 'top-1', 'top-5', 'spikes/neuron', 'ACs/image', 'MACs/image'], rows));
+  if (evaluation.delay !== undefined) output.print(`Not plain: the read-out begins after step ${evaluation.delay}, the steps before do not count.`);
   if (dense) output.print(`Dense network: top-1 ${percent(dense.top1)}, top-5 ${percent(dense.top5)}.`);
   output.print(
     `${evaluation.images} images, ${significant(evaluation.imagesPerSecond)} images/s at T = ${Math.max(...evaluation.timeSteps)} ` +
@@ -203,8 +215,9 @@ function printEarlyExit({ timeSteps, measure, chunks, full, curve }: EarlyExitEv
 }
 
 function evalCommandLine(file: string, options: EvalCommandOptions): string {
-  const { data, timeSteps, limit, batchSize, threads, against, earlyExit, exitMeasure, exitChunks } = options;
+  const { data, timeSteps, delay, limit, batchSize, threads, against, earlyExit, exitMeasure, exitChunks } = options;
   const parts = ['noisefloor eval', file, '--data', data, '--time-steps', timeSteps.join(','), '--batch-size', String(batchSize)];
+  if (delay > 0) parts.push('--delay', String(delay));
   if (limit !== undefined) parts.push('--limit', String(limit));
   if (threads !== undefined) parts.push('--threads', String(threads));
   if (against !== undefined) parts.push('--against', against);

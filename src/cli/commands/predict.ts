@@ -56,8 +56,8 @@ async function predictAction(file: string, paths: string[], options: PredictComm
   const output = new Output(io, options.json);
   const rule = exitRules(options.earlyExit === undefined ? undefined : [options.earlyExit], options, options.timeSteps)[0];
   const model = await readModel(file, io);
-  const { shape, normalization } = model.input;
-  const images = normalizeImages(await readImages(paths, shape), normalization, shape);
+  const { shape, normalization, preprocessing } = model.input;
+  const images = normalizeImages(await readImages(paths, shape, preprocessing), normalization, shape);
   await using session = await SpikingSession.create(model, { threads: options.threads });
   const run = { timeSteps: options.timeSteps, signal: io.signal };
   const answers = rule ? await earlyAnswers(session, images, { ...run, ...rule }) : await fullAnswers(session, images, run);

@@ -37,7 +37,8 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted.
 Environment: NOISEFLOOR_ISA (${isas.join(', ')}) forces an instruction set, NOISEFLOOR_DEBUG=1 adds the stack to errors,
 NO_COLOR=1 leaves out colours.`;
 
-function buildProgram(io: Io): Command {
+/** The command line; exported for tests of the documentation. */
+export function buildProgram(io: Io): Command {
   const program = new Command('noisefloor')
     .description('Low-latency spiking neural networks: train with noise, convert, run natively.')
     .version(packageVersion(), '-V, --version', 'print the version')

@@ -55,6 +55,9 @@ export {
 } from './snn/earlyExit.js';
 export type { Isa } from './native.js';
 
+export { zooModels, type ZooModel } from './zoo/catalogue.js';
+export { zooModelPath, type ZooOptions } from './zoo/zoo.js';
+
 export { evaluate, type EvaluateOptions, type Evaluation, type LayerEvaluation, type SynapticOperations } from './evaluate/evaluate.js';
 export { evaluateEarlyExit, type EarlyExitEvaluation, type EarlyExitPoint, type EvaluateEarlyExitOptions } from './evaluate/earlyExit.js';
 export type { ModelledEnergy, ModelledEnergyRow } from './evaluate/energy.js';

@@ -1,4 +1,5 @@
 // The only importer of the addon.
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -106,7 +107,7 @@ export interface Binding {
 let loaded: Binding | undefined;
 
 /**
- * The addon: a local build, else the prebuilt binary of this platform.
+ * The addon: a local Release build, else the prebuilt binary of this platform.
  *
  * @throws NoisefloorError NATIVE_LOAD that lists every file tried and ends in the command that builds one.
  */
@@ -115,9 +116,9 @@ export function binding(): Binding {
   return loaded;
 }
 
-/** Where the addon may lie, most specific first. Exported for tests. */
-export function candidates(root: string): string[] {
-  const platform = `${process.platform}-${process.arch}${isMusl() ? '-musl' : ''}`;
+/** Where the addon may lie, most specific first: a Release build made here, a prebuilt binary. Exported for tests. */
+export function candidates(root: string, musl = process.platform === 'linux' && runsOnMusl()): string[] {
+  const platform = `${process.platform}-${process.arch}${musl ? '-musl' : ''}`;
   return [join(root, 'build', 'Release', 'noisefloor.node'), join(root, 'prebuilds', platform, 'noisefloor.node')];
 }
 
@@ -143,15 +144,35 @@ export function load(paths: readonly string[]): Binding {
   );
 }
 
-function isMusl(): boolean {
-  if (process.platform !== 'linux') return false;
+/**
+ * Whether this Linux process runs on musl, whose binaries glibc cannot load, nor the other way round. Exported for tests.
+ *
+ * @param maps what is mapped into the process, which tells on every runtime; undefined where /proc is closed
+ * @param reportsGlibc Node's own report, where that is to be had
+ */
+export function runsOnMusl(maps = mappedFiles(), reportsGlibc = glibcInReport): boolean {
+  if (maps !== undefined && /\/libc(-2\.\d+\.so|\.so\.6)$/m.test(maps)) return false;
+  if (maps !== undefined && /\/(ld-musl-[^/]+|libc\.musl-[^/]+|libc\.so)$/m.test(maps)) return true;
+  return !(reportsGlibc() ?? true);
+}
+
+function mappedFiles(): string | undefined {
+  try {
+    return readFileSync('/proc/self/maps', 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function glibcInReport(): boolean | undefined {
   // Without this the report looks up the names of all open connections (Node >= 20.13; the types lag behind).
-  const reporter = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
+  const reporter = process.report as (NodeJS.ProcessReport & { excludeNetwork?: boolean }) | undefined;
+  if (!reporter) return undefined;
   const before = reporter.excludeNetwork ?? false;
   reporter.excludeNetwork = true;
   try {
     const report = reporter.getReport() as { header: { glibcVersionRuntime?: string } };
-    return report.header.glibcVersionRuntime === undefined;
+    return report.header.glibcVersionRuntime !== undefined;
   } finally {
     reporter.excludeNetwork = before;
   }

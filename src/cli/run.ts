@@ -9,6 +9,7 @@ import { addExport } from './commands/export.js';
 import { addFinetune } from './commands/finetune.js';
 import { addInspect } from './commands/inspect.js';
 import { addMerge } from './commands/merge.js';
+import { addModels } from './commands/models.js';
 import { addPredict } from './commands/predict.js';
 import { addQuickstart } from './commands/quickstart.js';
 import { addTrain } from './commands/train.js';
@@ -39,7 +40,8 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted.
 Environment: NOISEFLOOR_ISA (${isas.join(', ')}) forces an instruction set, NOISEFLOOR_DEBUG=1 adds the stack to errors,
 NO_COLOR=1 leaves out colours.`;
 
-function buildProgram(io: Io): Command {
+/** The command line; exported for tests of the documentation. */
+export function buildProgram(io: Io): Command {
   const program = new Command('noisefloor')
     .description('Low-latency spiking neural networks: train with noise, convert, run natively.')
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -53,7 +55,7 @@ function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addExport, addEval, addMerge, addWorker, addPredict, addInspect, addBench]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addExport, addEval, addMerge, addWorker, addPredict, addInspect, addBench, addModels]) add(program, io);
   return program;
 }
 

@@ -46,7 +46,7 @@ interface LayerBase {
   readonly synapses: readonly Synapse[];
   /** [C], added at every time step, in units of the potential. */
   readonly bias: Int32Array;
-  /** [C]: real value of 1 of the integer potential, in units of the trained network's pre-activation. */
+  /** Of each channel, [C]: real value of 1 of the integer potential, in units of the trained network's pre-activation. */
   readonly unit: Float64Array;
 }
 /** Integrate-and-fire neurons, reset by subtraction: v += I; s = v >= theta; v -= theta * s. */
@@ -54,7 +54,7 @@ export interface SpikingLayer extends LayerBase {
   readonly kind: 'spiking';
   /** [C], > 0. */
   readonly threshold: Int32Array;
-  /** [C]: v(0), theta / 2 unless calibrated. */
+  /** v(0) of each channel, [C]: theta / 2 unless calibrated. */
   readonly initialPotential: Int32Array;
 }
 /** The last layer: no neurons, the running sum of its current. All channels share one unit. */

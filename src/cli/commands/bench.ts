@@ -8,11 +8,11 @@ import { timeInTurn, type Contestant, type Timing } from '../../evaluate/timing.
 import { Random } from '../../random.js';
 import { significant } from '../../report/format.js';
 import { describeMachine, describeVersions } from '../../report/machine.js';
-import { readSpikingModel } from '../../snn/file.js';
 import type { SpikingModel } from '../../snn/model.js';
 import { SpikingSession } from '../../snn/session.js';
 import { elementCount } from '../../tensor.js';
 import { Output, type Io } from '../io.js';
+import { modelArgument, readModel } from '../model.js';
 import { shared, whole } from '../options.js';
 import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
@@ -32,7 +32,7 @@ export function addBench(program: Command, io: Io): void {
   program
     .command('bench')
     .description('Measure speed: median, p95 and throughput at batch 1 and batch N, both sides taking turns on the same images.')
-    .argument('<file>', 'spiking model')
+    .argument('<model>', modelArgument)
     .option('--against <dense.onnx>', 'a dense network to measure beside it, in ONNX Runtime with the same threads')
     .option('--data <spec>', 'real images; without it random ones, on which spiking activity is not that of real use')
     .addOption(shared.oneTimeStep(4))
@@ -46,7 +46,7 @@ export function addBench(program: Command, io: Io): void {
 
 async function benchAction(file: string, options: BenchCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
-  const model = await readSpikingModel(file);
+  const model = await readModel(file, io);
   const split = await benchImages(model, options, output);
   await using session = await SpikingSession.create(model, { threads: options.threads });
   const { threads } = session;

@@ -25,6 +25,7 @@ import { SpikingSession } from '../../snn/session.js';
 import { printComparison } from '../comparison.js';
 import { evaluationDocument, printEvaluation, reportEvaluation } from '../evaluation.js';
 import { Output, type Io } from '../io.js';
+import { modelArgument, modelPath } from '../model.js';
 import { exitRules, htmlPath, shardOption, shared, thresholdList, whole } from '../options.js';
 import { ImageProgress, withProgress } from '../progress.js';
 import { textTable } from '../table.js';
@@ -55,7 +56,7 @@ export function addEval(program: Command, io: Io): void {
   program
     .command('eval')
     .description('Evaluate a spiking model on the test images of a data set, at all numbers of time steps in one pass.')
-    .argument('<file>', 'spiking model')
+    .argument('<model>', modelArgument)
     .requiredOption('--data <spec>', imageSpecs.join(', '))
     .addOption(shared.timeSteps([1, 2, 4, 8]))
     .addOption(new Option('--delay <t>', 'the read-out begins after so many steps').argParser(whole(0)).default(0))
@@ -82,8 +83,9 @@ export function addEval(program: Command, io: Io): void {
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   checkOptions(options); // before minutes of work
-  const bytes = await readWholeFile(file, 'spiking model');
-  const model = decodeSpikingModel(bytes, file);
+  const path = await modelPath(file, io);
+  const bytes = await readWholeFile(path, 'spiking model');
+  const model = decodeSpikingModel(bytes, path);
   const network = options.against === undefined ? undefined : await readDense(options.against, model);
   if (network) checkSameNetwork(network, model);
   const onnx = network && exportOnnx(network);

@@ -7,6 +7,7 @@ import { readSpikingModel } from '../../snn/file.js';
 import type { SnnLayer, SpikingModel } from '../../snn/model.js';
 import { elementCount } from '../../tensor.js';
 import { Output, type Io } from '../io.js';
+import { modelArgument, modelPath } from '../model.js';
 import { shared } from '../options.js';
 import { textTable } from '../table.js';
 
@@ -27,12 +28,14 @@ export function addInspect(program: Command, io: Io): void {
   program
     .command('inspect')
     .description('Show what is in a spiking model: layers, shapes, parameters, thresholds, bytes.')
-    .argument('<file>', 'spiking model')
+    .argument('<model>', modelArgument)
     .addOption(shared.json())
-    .action((file: string, { json }: { json: boolean }) => inspectAction(file, new Output(io, json)));
+    .action((file: string, { json }: { json: boolean }) => inspectAction(file, json, io));
 }
 
-async function inspectAction(file: string, output: Output): Promise<void> {
+async function inspectAction(name: string, json: boolean, io: Io): Promise<void> {
+  const output = new Output(io, json);
+  const file = await modelPath(name, io);
   const model = await readSpikingModel(file);
   const { size } = await stat(file);
   const layers = model.layers.map(summarize);

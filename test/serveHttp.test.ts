@@ -84,11 +84,11 @@ describe('the protocol', () => {
       ],
     });
     const nested = await infer({ inputs: [{ ...tensor, data: [[[[pixels[0], pixels[1]], [pixels[2], pixels[3]]]]] }] });
-    expect(nested.json().outputs[0].data).toEqual(expected(pixels, 4));
+    expect(nested.json().outputs[0]!.data).toEqual(expected(pixels, 4));
     const bytes = [0, 80, 160, 255];
     const images = normalizeImages(Uint8Array.from(bytes), model.input.normalization, model.input.shape);
     const fromPixels = await infer({ inputs: [{ ...tensor, datatype: 'UINT8', data: bytes }] });
-    expect(fromPixels.json().outputs[0].data).toEqual(expected(images, 4));
+    expect(fromPixels.json().outputs[0]!.data).toEqual(expected(images, 4));
   });
 
   it('infers from and to bytes', async () => {
@@ -112,14 +112,14 @@ describe('the protocol', () => {
     expect([...new Float32Array(Uint8Array.from(rest.subarray(0, 12)).buffer)]).toEqual(expected(pixels, 4));
     expect(rest.readInt32LE(12)).toBe(4);
     const packed = await infer(gzipSync(JSON.stringify({ inputs: [tensor] })), { 'content-encoding': 'gzip' });
-    expect(packed.json().outputs[0].data).toEqual(expected(pixels, 4));
+    expect(packed.json().outputs[0]!.data).toEqual(expected(pixels, 4));
   });
 
   it('leaves early, names classes, and speaks of classification as Triton does', async () => {
     const early = (await infer({ inputs: [tensor], parameters: { time_steps: 4, early_exit: 0, exit_measure: 'margin', top_k: 2 } })).json();
-    expect(early.outputs.map(({ name }: { name: string }) => name)).toEqual(['logits', 'steps', 'top_index', 'top_label', 'top_probability']);
-    expect(early.outputs[1].data).toEqual([1]);
-    expect(early.outputs[0].data).toEqual(expected(pixels, 1));
+    expect(early.outputs.map(({ name }) => name)).toEqual(['logits', 'steps', 'top_index', 'top_label', 'top_probability']);
+    expect(early.outputs[1]!.data).toEqual([1]);
+    expect(early.outputs[0]!.data).toEqual(expected(pixels, 1));
     const classified = (await infer({ inputs: [tensor], outputs: [{ name: 'logits', parameters: { classification: 1 } }] })).json();
     const logits = expected(pixels, 4);
     const best = logits.indexOf(Math.max(...logits));
@@ -230,8 +230,8 @@ describe('pictures', () => {
     expect(trace.logits).toEqual([1, 2, 3].map((steps) => expected(images, steps)));
     const { statistics } = simulate(model, images, 1, { timeSteps: 3, statistics: true });
     expect(trace.layers).toMatchObject([{ name: 'act', neurons: 8, spikes: [...statistics!.spikes[0]!] }]);
-    const marks = trace.layers[0].raster.flat() as number[];
-    expect([0, 1, 2].map((t) => marks.filter((at) => at === t).length)).toEqual(trace.layers[0].spikes);
+    const marks = trace.layers[0]!.raster.flat();
+    expect([0, 1, 2].map((t) => marks.filter((at) => at === t).length)).toEqual(trace.layers[0]!.spikes);
   });
 
   it('refuses what is no picture, or too large', async () => {
@@ -250,7 +250,7 @@ describe('pictures', () => {
 
 describe('the server', () => {
   it('documents itself, counts, and has a page', async () => {
-    const { paths } = (await ask(`${server.url}/openapi.json`)).json() as { paths: object };
+    const { paths } = (await ask(`${server.url}/openapi.json`)).json() ;
     expect(Object.keys(paths)).toEqual(expect.arrayContaining(['/v2/models/{name}/infer', '/v2/models/{name}/versions/{version}/infer', '/v1/classify', '/metrics']));
     const metrics = (await ask(`${server.url}/metrics`)).body.toString();
     expect(metrics).toMatch(/noisefloor_images_total\{model="small"\} [1-9]/);
@@ -313,7 +313,7 @@ describe('the server', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     await writeFile(own, 'garbage, and no model');
     await until('version 1 stays, since the files could not be loaded');
-    const versions = async () => ((await ask(`${polled.url}/v2/models/polled`)).json() as { versions: string[] }).versions;
+    const versions = async () => (await ask(`${polled.url}/v2/models/polled`)).json().versions;
     expect(await versions()).toEqual(['1']);
     expect((await ask(`${polled.url}/metrics`)).body.toString()).toMatch(/noisefloor_load_failures_total\{model="polled"\} [1-9]/);
     await writeFile(own, smallModelBytes(3));

@@ -49,11 +49,22 @@ export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** What the answers may have; each has some of it. */
+export interface AnswerJson {
+  readonly error: string;
+  readonly model_version: string;
+  readonly outputs: readonly { readonly name: string; readonly data: readonly unknown[] }[];
+  readonly versions: readonly string[];
+  readonly paths: object;
+  readonly logits: readonly (readonly number[])[];
+  readonly layers: readonly { readonly spikes: readonly number[]; readonly raster: readonly (readonly number[])[] }[];
+}
+
 export interface HttpAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
-  json(): any; // eslint-disable-line @typescript-eslint/no-explicit-any
+  json(): AnswerJson;
 }
 
 export interface HttpAsk {
@@ -71,7 +82,7 @@ export function ask(url: string, { method, body, headers = {} }: HttpAsk = {}): 
       answer.on('error', reject);
       answer.on('end', () => {
         const all = Buffer.concat(chunks);
-        resolve({ status: answer.statusCode!, headers: answer.headers, body: all, json: () => JSON.parse(all.toString()) as unknown });
+        resolve({ status: answer.statusCode!, headers: answer.headers, body: all, json: () => JSON.parse(all.toString()) as AnswerJson });
       });
     });
     sent.on('error', reject);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Batcher } from '../src/serve/batcher.js';
 import { EngineShare } from '../src/serve/engineShare.js';
 import { checkLimits, type BatchLimits } from '../src/serve/limits.js';
@@ -6,8 +6,16 @@ import { FakeBackend, settle } from './support/serveFixture.js';
 
 function batcher(limits: Partial<BatchLimits> = {}, share = new EngineShare()) {
   const backend = new FakeBackend();
-  return { backend, batcher: new Batcher(backend, share, checkLimits(limits)) };
+  return { backend, batcher: new Batcher(backend, share, checkLimits({ latencyBudget: 1e6, ...limits })) };
 }
+
+/** A clock that the test moves. */
+function stopClock(): { now: number } {
+  const clock = { now: 0 };
+  vi.spyOn(performance, 'now').mockImplementation(() => clock.now);
+  return clock;
+}
+afterEach(() => void vi.restoreAllMocks());
 
 const image = (first: number) => Float32Array.of(first, 0);
 const steps4 = { timeSteps: 4 };
@@ -57,20 +65,16 @@ describe('batching', () => {
   });
 
   it('makes batches smaller where images take long', async () => {
-    const { backend, batcher: b } = batcher({ latencyBudget: 30 });
+    const clock = stopClock();
+    const { backend, batcher: b } = batcher({ latencyBudget: 50 });
     const answers = [0, 1, 2, 3, 4].map((n) => b.submit(image(n), steps4));
-    await new Promise((resolve) => setTimeout(resolve, 25)); // One image takes 25 ms: two would take more than 30.
-    for (let i = 0; i < 2; i++) {
+    clock.now = 25; // One image takes 25 ms: two fit into 50.
+    for (let i = 0; i < 3; i++) {
       backend.runs[i]!.finish();
       await settle();
     }
-    expect(backend.runs[1]!.images).toHaveLength(2);
-    while (backend.runs.length < 5 && b.waiting) {
-      backend.runs.at(-1)!.finish();
-      await settle();
-    }
-    backend.runs.at(-1)!.finish();
     await Promise.all(answers);
+    expect(backend.runs.map(({ images }) => images.length / 2)).toEqual([1, 2, 2]);
   });
 
   it('refuses what the queue has no room for, and says when to come again', async () => {
@@ -131,21 +135,22 @@ describe('batching', () => {
 
 describe('the share of the engine', () => {
   it('gives a model that comes late its turn before the rest of a busy one', async () => {
+    const clock = stopClock();
     const share = new EngineShare();
     const busy = batcher({ maxBatch: 1 }, share);
     const late = batcher({ maxBatch: 1 }, share);
     for (let i = 0; i < 6; i++) void busy.batcher.submit(image(i), steps4);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    clock.now += 5;
     busy.backend.runs[0]!.finish();
     await settle();
     void late.batcher.submit(image(0), steps4);
     void late.batcher.submit(image(1), steps4);
     expect(late.backend.runs).toHaveLength(0);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    clock.now += 5;
     busy.backend.runs[1]!.finish();
     await settle();
     expect([busy.backend.runs.length, late.backend.runs.length]).toEqual([2, 1]);
-    await new Promise((resolve) => setTimeout(resolve, 40)); // The late one has had more than the busy one now.
+    clock.now += 40; // The late one has had more than the busy one now.
     late.backend.runs[0]!.finish();
     await settle();
     expect([busy.backend.runs.length, late.backend.runs.length]).toEqual([3, 1]);

@@ -66,8 +66,13 @@ export class RunningServer {
     state.draining = true;
     this.#polling.abort();
     await sleep(config.drainDelay);
+    const closeIdle = app.server.closeIdleConnections.bind(app.server);
+    // Node would reset clients that have just connected and are about to ask: they are told 503 first.
+    app.server.closeIdleConnections = () => undefined;
+    const sweep = setInterval(closeIdle, Math.max(50, config.drainDelay));
     const cut = setTimeout(() => app.server.closeAllConnections(), config.drainTimeout);
     await app.close();
+    clearInterval(sweep);
     clearTimeout(cut);
     await this.service.close();
   }

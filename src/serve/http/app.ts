@@ -53,11 +53,13 @@ function fastifyOptions({ bodyLimit, requestTimeout, tls }: ServerConfig): Fasti
     requestTimeout,
     keepAliveTimeout: 72_000,
     exposeHeadRoutes: false,
-    forceCloseConnections: 'idle',
+    // Draining is for RunningServer and the guards.
+    forceCloseConnections: false,
+    return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 100 },
     ...(tls ? { https: { ...http, ...tls } } : { http }),
   };
-  return options as FastifyServerOptions;
+  return options;
 }
 
 function addErrors(app: FastifyInstance, { log }: ServerConfig): void {

@@ -15,6 +15,10 @@ export const errorCodes = [
   'ENGINE',
   'DISPOSED',
   'ABORTED',
+  'UNKNOWN_MODEL',
+  'OVERLOADED',
+  'DEADLINE_EXCEEDED',
+  'UNAVAILABLE',
   'QUEUE',
 ] as const;
 

@@ -65,3 +65,11 @@ export type { Simulator } from './evaluate/simulator.js';
 export { logitsFromPotentials, topClasses } from './evaluate/logits.js';
 export { DenseSession, evaluateDense, type DenseEvaluation, type DenseOptions, type EvaluateDenseOptions } from './evaluate/dense.js';
 export { compareLayers, type CompareOptions, type LayerComparison } from './evaluate/compare.js';
+
+export { serve, RunningServer, type ServeOptions } from './serve/serve.js';
+export { InferenceService, type ServiceOptions } from './serve/service.js';
+export { denseSource, spikingSource, type ModelSource, type VersionFile } from './serve/modelSource.js';
+export type { Answers, Backend, RunSettings } from './serve/backend.js';
+export type { BatchLimits } from './serve/limits.js';
+export { pictureInput } from './serve/picture.js';
+export { bestClasses, type ScoredClass } from './serve/scores.js';

@@ -30,7 +30,7 @@ function document(stdout: string): Record<string, unknown> {
 }
 
 describe('usage', () => {
-  const commands = ['quickstart', 'train', 'finetune', 'convert', 'export', 'eval', 'merge', 'worker', 'predict', 'inspect', 'bench'];
+  const commands = ['quickstart', 'train', 'finetune', 'convert', 'export', 'eval', 'merge', 'worker', 'predict', 'inspect', 'bench', 'models', 'serve'];
 
   it('lists all commands and prints the version', async () => {
     const help = await cli(['--help']);
@@ -46,7 +46,7 @@ describe('usage', () => {
     expect(help.stdout).toContain(`Usage: noisefloor ${command}`);
     expect(help.stdout).toContain('--json');
     const defaults = help.stdout.replace(/\s+/g, ' ').match(/default: (?!false)/g) ?? [];
-    expect(defaults.length > 0).toBe(!['inspect', 'export', 'merge'].includes(command));
+    expect(defaults.length > 0).toBe(!['inspect', 'export', 'merge', 'models'].includes(command));
   });
 
   it.each([

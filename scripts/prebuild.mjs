@@ -75,7 +75,25 @@ function cross(platform) {
     `-DCMAKE_CXX_COMPILER=${tool('c++', `c++ -target ${target.triple}`)}`, `-DCMAKE_AR=${tool('ar', 'ar')}`, `-DCMAKE_RANLIB=${tool('ranlib', 'ranlib')}`,
     `-DCMAKE_JS_INC=${headers.join(';')}`, `-DCMAKE_MODULE_LINKER_FLAGS=-s -Wl,--version-script=${exported}`);
   cmake('--build', folder, '--parallel', '2');
+  if (target.processor === 'x86_64') checkInstructions(folder);
   put(join(folder, 'noisefloor.node'), platform);
+}
+
+/**
+ * Wide instructions stay in the files of their kernels, which define nothing that another file may define too: the linker
+ * would keep one copy for all, and the addon would die on an older processor.
+ */
+function checkInstructions(folder) {
+  const objects = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.o')).map((name) => join(folder, name));
+  const read = (command, ...args) => execFileSync(command, args, { encoding: 'utf8', maxBuffer: 1e9 });
+  const wide = objects.filter((name) => /_avx\w*\.cc/.test(name));
+  if (wide.length === 0 || wide.length === objects.length) throw new Error(`no AVX objects beside others in ${folder}`);
+  const shared = read('nm', '--defined-only', ...wide).split('\n').filter((line) => / [WVu] /.test(line));
+  if (shared.length > 0) throw new Error(`the AVX objects define weak or unique symbols:\n${shared.join('\n')}`);
+  for (const name of objects.filter((name) => !wide.includes(name))) {
+    if (/%[yz]mm\d|\tv\w+ .*%xmm/.test(read('objdump', '-d', '--no-show-raw-insn', name))) throw new Error(`${name} has AVX instructions`);
+  }
+  console.error(`${wide.length} AVX objects define no weak or unique symbol; the ${objects.length - wide.length} others have no AVX instruction`);
 }
 
 function check(platforms) {

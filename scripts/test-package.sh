@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+full=$PATH
+work=$(mktemp -d); trap 'PATH=$full; rm -rf "$work"' EXIT
 npx publint --strict
 npx attw --pack . --profile node16 --ignore-rules cjs-resolves-to-esm # Node >= 20.19 and >= 22.12 can require it
 npm pack --silent --pack-destination "$work" >/dev/null
@@ -16,7 +17,6 @@ tarball=$(echo "$work"/noisefloor-*.tgz)
 # Neither a compiler nor CMake nor Python: npm needs a shell, and node is started by env.
 mkdir "$work/bin"
 for tool in node npm npx sh env; do ln -s "$(readlink -f "$(command -v $tool)")" "$work/bin/$tool"; done
-full=$PATH
 export PATH=$work/bin
 
 cd "$work" && PATH=$full mkdir app && cd app

@@ -3,6 +3,7 @@ export { NoisefloorError, errorCodes, type ErrorCode } from './errors.js';
 
 export type { Dataset, Normalization, Split } from './data/dataset.js';
 export { datasetSpecs, imageSpecs, openDataset, openImages } from './data/open.js';
+export type { PictureInput } from './data/imagenet/open.js';
 export { interpolations, type Interpolation, type Preprocessing } from './data/preprocessing.js';
 export { readSplit, type BatchOptions, type DamagedImage, type ImageBatch, type ImageSource } from './data/source.js';
 export { normalizeBatch, normalizeImages } from './data/batches.js';
@@ -37,7 +38,7 @@ export { calibrate, calibrationCorrections, type CalibrationCorrection, type Cal
 export { calibrationMethods, type CalibrationMethod } from './convert/thresholds.js';
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
-export { exportOnnx } from './onnx/export.js';
+export { exportOnnx, type ExportOptions } from './onnx/export.js';
 export { exportInt8Onnx, int8Ranges, type ValueRange } from './onnx/int8.js';
 
 export type * from './snn/model.js';
@@ -56,12 +57,13 @@ export {
 export type { Isa } from './native.js';
 
 export { zooModels, type ZooModel } from './zoo/catalogue.js';
-export { zooModelPath, type ZooOptions } from './zoo/zoo.js';
+export { cacheFolder, zooModelPath, type ZooOptions } from './zoo/zoo.js';
 
 export { evaluate, type EvaluateOptions, type Evaluation, type LayerEvaluation, type SynapticOperations } from './evaluate/evaluate.js';
 export { evaluateEarlyExit, type EarlyExitEvaluation, type EarlyExitPoint, type EvaluateEarlyExitOptions } from './evaluate/earlyExit.js';
 export type { ModelledEnergy, ModelledEnergyRow } from './evaluate/energy.js';
-export type { Simulator } from './evaluate/simulator.js';
+export type { Images, Simulator } from './evaluate/simulator.js';
+export type { Latency } from './evaluate/parts.js';
 export { logitsFromPotentials, topClasses } from './evaluate/logits.js';
 export { DenseSession, evaluateDense, type DenseEvaluation, type DenseOptions, type EvaluateDenseOptions } from './evaluate/dense.js';
 export { compareLayers, type CompareOptions, type LayerComparison } from './evaluate/compare.js';

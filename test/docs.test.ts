@@ -106,12 +106,14 @@ describe('every program of the documentation', () => {
       paths: { noisefloor: [join(root, 'src', 'index.ts')] },
     };
     const host = ts.createCompilerHost(options);
-    const { getSourceFile, fileExists, readFile } = host;
-    host.fileExists = (name) => texts.has(name) || fileExists.call(host, name);
-    host.readFile = (name) => texts.get(name) ?? readFile.call(host, name);
-    host.getSourceFile = (name, ...rest) =>
-      texts.has(name) ? ts.createSourceFile(name, texts.get(name)!, ts.ScriptTarget.ES2022, true) : getSourceFile.call(host, name, ...rest);
-    const program = ts.createProgram([...texts.keys()], options, host);
+    const withTexts: ts.CompilerHost = {
+      ...host,
+      fileExists: (name) => texts.has(name) || host.fileExists(name),
+      readFile: (name) => texts.get(name) ?? host.readFile(name),
+      getSourceFile: (name, ...rest) =>
+        texts.has(name) ? ts.createSourceFile(name, texts.get(name)!, ts.ScriptTarget.ES2022, true) : host.getSourceFile(name, ...rest),
+    };
+    const program = ts.createProgram([...texts.keys()], options, withTexts);
     return [...texts.keys()].flatMap((name) => {
       const source = program.getSourceFile(name)!;
       return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)]

@@ -13,7 +13,7 @@ export interface LayerPotentials {
   readonly name: string;
   readonly mean: number;
   readonly std: number;
-  /** Neurons below 0: they spiked for current that was taken back later. */
+  /** Neurons that spiked and are below 0: for current that was taken back later. Silent ones may rightly be there. */
   readonly below: number;
   /** Neurons at their threshold or above: current that came too late, or more than a spike a step can carry. */
   readonly above: number;
@@ -44,7 +44,7 @@ export async function finalPotentials(session: Simulator, source: ImageSource, {
     const image = normalizeImages(batch.images, model.input.normalization, model.input.shape);
     const { counts } = await session.run(image, { timeSteps, counts: true, ...(signal && { signal }) });
     if (!counts) throw new NoisefloorError('ENGINE', 'The simulator gave no counts: run it with counts: true.');
-    potentialsOf(model, image, counts, timeSteps).forEach((values, i) => sums[i]!.add(values));
+    potentialsOf(model, image, counts, timeSteps).forEach((values, i) => sums[i]!.add(values, counts[i]!));
   }
   if (found === 0) throw new NoisefloorError('INVALID_DATA', `None of the first ${images} images of ${source.spec} could be read.`);
   return spiking.map(({ name }, i) => ({ name, ...sums[i]!.result() }));
@@ -114,14 +114,14 @@ class PotentialSum {
   #below = 0;
   #above = 0;
 
-  add(values: Float64Array): void {
+  add(values: Float64Array, counts: ArrayLike<number>): void {
     this.#n += values.length;
-    for (const value of values) {
+    values.forEach((value, i) => {
       this.#sum += value;
       this.#squares += value * value;
-      if (value < 0) this.#below++;
+      if (value < 0 && counts[i]! > 0) this.#below++;
       if (value >= 1) this.#above++;
-    }
+    });
   }
 
   result(): Omit<LayerPotentials, 'name'> {

@@ -143,19 +143,19 @@ export function potentialsSection({ potentials }: ReportData): string {
   const chart = layerChart({
     id: 'potentials',
     title: `Potentials left over after T = ${timeSteps}`,
-    description: layers.map((layer) => `${layer.name}: ${share(layer.below)} below 0, ${share(layer.above)} at the threshold or above`).join('; '),
+    description: layers.map((layer) => `${layer.name}: ${share(layer.below)} spiked and are below 0, ${share(layer.above)} at the threshold or above`).join('; '),
     layers: layers.map((layer) => layer.name),
     panels: [
-      { title: 'Neurons below 0', colour: 'dense', values: layers.map((layer) => layer.below), format: share },
+      { title: 'Neurons that spiked and are below 0', colour: 'dense', values: layers.map((layer) => layer.below), format: share },
       { title: 'Neurons at θ or above', colour: 'spiking', values: layers.map((layer) => layer.above), format: share },
     ],
     mark: 'bar',
   });
-  const columns = [{ title: 'Layer', numeric: false }, ...['Mean (θ)', 'Std (θ)', 'Below 0', 'At θ or above'].map((title) => ({ title }))];
+  const columns = [{ title: 'Layer', numeric: false }, ...['Mean (θ)', 'Std (θ)', 'Spiked, below 0', 'At θ or above'].map((title) => ({ title }))];
   const rows = layers.map((layer) => [layer.name, layer.mean.toFixed(4), layer.std.toFixed(4), share(layer.below), share(layer.above)]);
   const introduction =
-    `Membrane potentials after the last step, of ${images.toLocaleString('en')} image${images === 1 ? '' : 's'}. Between 0 and θ a neuron has spiked as often as its current asks for. ` +
-    'Below 0 it spiked for current that was taken back later; at θ or above, current came too late or was more than a spike a step carries.';
+    `Membrane potentials after the last step, of ${images.toLocaleString('en')} image${images === 1 ? '' : 's'}. Between 0 and θ a neuron has spiked as often as its current asks for; a silent one may rightly be below. ` +
+    'One that spiked and is below 0 did so for current that was taken back later; at θ or above, current came too late or was more than a spike a step carries.';
   return section('Potentials per layer', introduction, chart + details('Table', table('Potentials after the last step', columns, rows)));
 }
 

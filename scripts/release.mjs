@@ -2,7 +2,7 @@
 // Without --publish nothing leaves the machine and no file of the project changes: checks, bill of materials, files of the
 // models to fetch, tarball, in release/. With it: writes version and changelog, commits, tags, publishes to npm with
 // provenance where a CI service vouches for it (--provenance), else without. Needs clean sources and every promised prebuilt addon.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,12 +17,16 @@ const { values, positionals } = parseArgs({
 const [version] = positionals;
 if (!/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version ?? '')) throw new Error('usage: node scripts/release.mjs VERSION [--publish] [--provenance]');
 
-const run = (command, ...args) => execFileSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+const run = (command, ...args) => {
+  if (spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'] }).status !== 0) refuse(`"${command} ${args.join(' ')}" failed`);
+};
 const read = (command, ...args) => execFileSync(command, args, { encoding: 'utf8', maxBuffer: 1e8, stdio: ['ignore', 'pipe', 'inherit'] });
 const out = 'release';
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out);
 
+const { repository } = JSON.parse(readFileSync('package.json', 'utf8'));
+if (values.publish && !repository) refuse('package.json has no "repository": npm asks for it with provenance, and models are fetched from its releases');
 if (read('git', 'status', '--porcelain').trim() !== '') refuse('there are changes that are not committed');
 const changelog = changelogOf(version);
 if (values.publish) {
@@ -32,7 +36,8 @@ if (values.publish) {
 run('npm', 'run', 'build:ts');
 run('node', 'scripts/prebuild.mjs', 'check');
 writeFileSync(join(out, 'sbom.spdx.json'), read('npm', 'sbom', '--sbom-format', 'spdx', '--omit', 'dev'));
-JSON.parse(readFileSync('zoo/catalogue.json', 'utf8')).filter(({ included }) => !included).forEach(makeModel);
+const models = JSON.parse(readFileSync('zoo/catalogue.json', 'utf8'));
+models.filter(({ included }) => !included).forEach(makeModel);
 run('npm', 'pack', '--pack-destination', out);
 if (values.publish) publish();
 else console.log(`Nothing was published. ${out}/ holds what --publish would send.`);
@@ -55,8 +60,6 @@ function makeModel({ name, sha256 }) {
 }
 
 function publish() {
-  const { repository } = JSON.parse(readFileSync('package.json', 'utf8'));
-  if (!repository) refuse('package.json has no "repository": npm asks for it with provenance, and models are fetched from its releases');
   run('git', 'commit', '-am', `Version ${version}`);
   run('git', 'tag', `v${version}`);
   run('npm', 'publish', ...(values.provenance ? ['--provenance'] : []), '--access', 'public');
@@ -64,5 +67,6 @@ function publish() {
 }
 
 function refuse(why) {
-  throw new Error(`No release: ${why}.`);
+  console.error(`No release: ${why}.`);
+  process.exit(1);
 }

@@ -20,7 +20,12 @@ int32(model.layers.length);
 const names = ['input', ...model.layers.map(({ name }) => name)];
 for (const layer of model.layers) {
   text(layer.name);
-  int32(layer.kind === 'spiking' ? 1 : 0, ...layer.shape, layer.synapses.length);
+  int32(['readout', 'spiking', 'maxPool'].indexOf(layer.kind), ...layer.shape);
+  if (layer.kind === 'maxPool') {
+    int32(names.indexOf(layer.source) - 1, ...layer.kernel, ...layer.stride, ...layer.padding);
+    continue;
+  }
+  int32(layer.synapses.length);
   for (const synapse of layer.synapses) {
     const { kind, source, pool, stride, shift, multiplier, kernel = [1, 1], padding = [0, 0, 0, 0], groups = 1 } = synapse;
     int32(kind === 'conv2d' ? 1 : 0, names.indexOf(source) - 1, ...(pool?.kernel ?? [1, 1]), ...(pool?.stride ?? [1, 1]));

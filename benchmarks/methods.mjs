@@ -91,7 +91,7 @@ async function row(name, train) {
   if (!existsSync(model)) {
     console.error(name);
     await noisefloor(...train, '--out', directory, ...(existsSync(join(directory, 'checkpoint.safetensors')) ? ['--resume'] : []));
-    await noisefloor('convert', directory, '--out', model, ...(name === 'relu' ? ['--calibration-data', options.data] : []));
+    await noisefloor('convert', directory, '--out', model, ...(name === 'relu' ? ['--calibrate', options.data] : []));
   }
   if (!options.evaluate) return [];
   if (!existsSync(report)) {

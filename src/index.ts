@@ -10,7 +10,7 @@ export { augmentationNames, type AugmentationName } from './data/augment/pipelin
 
 export type * from './graph/graph.js';
 export { activationKinds } from './graph/graph.js';
-export type { TrainedNetwork } from './graph/network.js';
+export type { NeuronSettings, TrainedNetwork } from './graph/network.js';
 export { GraphBuilder, type Conv2dOptions } from './graph/builder.js';
 export { inferShapes } from './graph/shapes.js';
 export { buildNetwork, networkNames, type NetworkName, type NetworkOptions } from './graph/networks/index.js';
@@ -26,8 +26,15 @@ export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseL
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
 export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 
+export { readNir } from './nir/read.js';
+export { encodeNir } from './nir/write.js';
+export { readOnnx, type ReadOnnxOptions } from './import/readOnnx.js';
+export type { ReadOptions } from './import/options.js';
+
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
-export { calibrate, calibrationMethods, type CalibrationMethod, type CalibrationOptions } from './convert/calibrate.js';
+export type { CalibrationImages } from './convert/activations.js';
+export { calibrate, calibrationCorrections, type CalibrationCorrection, type CalibrationOptions } from './convert/calibrate.js';
+export { calibrationMethods, type CalibrationMethod } from './convert/thresholds.js';
 export { weightTypes, type WeightType } from './convert/quantize.js';
 export type { ConversionReport, LayerReport, ObservedLoss } from './convert/report.js';
 export { exportOnnx } from './onnx/export.js';

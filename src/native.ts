@@ -32,10 +32,20 @@ export interface NativeLayer {
   readonly initialPotential?: Int32Array;
   readonly synapses: readonly NativeSynapse[];
 }
+export interface NativeMaxPool {
+  readonly name: string;
+  readonly kind: 'maxPool';
+  readonly shape: Shape;
+  /** The index of a layer. */
+  readonly source: number;
+  readonly kernel: Pair;
+  readonly stride: Pair;
+  readonly padding: Padding;
+}
 export interface NativeModel {
   readonly inputShape: Shape;
   readonly inputScale: number;
-  readonly layers: readonly NativeLayer[];
+  readonly layers: readonly (NativeLayer | NativeMaxPool)[];
 }
 export interface NativeRunOptions {
   readonly timeSteps: number;
@@ -46,7 +56,7 @@ export interface NativeResult {
   readonly potentials: Int32Array;
   readonly spikes?: Float64Array[];
   readonly synapticOperations?: Float64Array[];
-  readonly counts?: Uint8Array[];
+  readonly counts?: Uint16Array[];
 }
 /** Early exit: after each of `chunks` time steps, images whose confidence is `threshold` or more leave. */
 export interface NativeEarlyExitOptions {

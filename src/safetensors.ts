@@ -25,17 +25,17 @@ export interface SafeTensorsFile {
 
 interface DataType {
   readonly size: number;
-  readonly view: (bytes: ArrayBuffer) => SafeTensorData;
+  readonly view: (bytes: ArrayBuffer, offset: number, length: number) => SafeTensorData;
 }
 
 const dataTypes = new Map<string, DataType>([
-  ['F64', { size: 8, view: (b) => new Float64Array(b) }],
-  ['I64', { size: 8, view: (b) => new BigInt64Array(b) }],
-  ['F32', { size: 4, view: (b) => new Float32Array(b) }],
-  ['I32', { size: 4, view: (b) => new Int32Array(b) }],
-  ['I16', { size: 2, view: (b) => new Int16Array(b) }],
-  ['I8', { size: 1, view: (b) => new Int8Array(b) }],
-  ['U8', { size: 1, view: (b) => new Uint8Array(b) }],
+  ['F64', { size: 8, view: (b, at, n) => new Float64Array(b, at, n) }],
+  ['I64', { size: 8, view: (b, at, n) => new BigInt64Array(b, at, n) }],
+  ['F32', { size: 4, view: (b, at, n) => new Float32Array(b, at, n) }],
+  ['I32', { size: 4, view: (b, at, n) => new Int32Array(b, at, n) }],
+  ['I16', { size: 2, view: (b, at, n) => new Int16Array(b, at, n) }],
+  ['I8', { size: 1, view: (b, at, n) => new Int8Array(b, at, n) }],
+  ['U8', { size: 1, view: (b, at, n) => new Uint8Array(b, at, n) }],
 ]);
 
 const metadataKey = '__metadata__';
@@ -100,10 +100,11 @@ function dataTypeOf(name: string, { shape, data }: SafeTensor): string {
  * Reads a whole safetensors file. The tensors are copies: `bytes` may be changed afterwards.
  *
  * @param path named in errors.
+ * @param owned nobody else holds `bytes`, and tensors may be views of it where its alignment allows: half the memory.
  * @throws NoisefloorError INVALID_FILE on any violation of the format, or a data type other than F64, F32, I64, I32,
  *   I16, I8 and U8.
  */
-export function decodeSafetensors(bytes: Uint8Array, path: string): SafeTensorsFile {
+export function decodeSafetensors(bytes: Uint8Array, path: string, owned = false): SafeTensorsFile {
   requireLittleEndian();
   const headerBytes = readHeaderLength(bytes, path);
   const header = parseHeader(bytes.subarray(lengthBytes, lengthBytes + headerBytes), path);
@@ -115,7 +116,7 @@ export function decodeSafetensors(bytes: Uint8Array, path: string): SafeTensorsF
     else infos.push(readInfo(name, value, path));
   }
   checkCoverage(infos, body.length, path);
-  return { tensors: new Map(infos.map((info) => [info.name, readTensor(info, body)])), metadata };
+  return { tensors: new Map(infos.map((info) => [info.name, readTensor(info, body, owned)])), metadata };
 }
 
 interface TensorInfo {
@@ -230,10 +231,13 @@ function checkCoverage(infos: readonly TensorInfo[], bodyBytes: number, path: st
   if (offset !== bodyBytes) throw invalid(path, `the tensors end at byte ${offset} of ${bodyBytes} bytes of data`);
 }
 
-function readTensor({ type, shape, begin, end }: TensorInfo, body: Uint8Array): SafeTensor {
-  const copy = new Uint8Array(end - begin);
-  copy.set(body.subarray(begin, end));
-  return { shape, data: type.view(copy.buffer) };
+function readTensor({ type, shape, begin, end }: TensorInfo, body: Uint8Array, owned: boolean): SafeTensor {
+  const at = body.byteOffset + begin;
+  if (owned && body.buffer instanceof ArrayBuffer && at % type.size === 0) {
+    return { shape, data: type.view(body.buffer, at, (end - begin) / type.size) };
+  }
+  const copy = Uint8Array.from(body.subarray(begin, end));
+  return { shape, data: type.view(copy.buffer, 0, (end - begin) / type.size) };
 }
 
 function isShape(value: unknown): value is readonly number[] {

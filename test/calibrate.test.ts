@@ -1,9 +1,15 @@
 import { describe, expect, test } from 'vitest';
+import { channelMeans, tapActivations } from '../src/convert/activations.js';
 import { calibrate, type CalibrationOptions } from '../src/convert/calibrate.js';
 import { convert } from '../src/convert/convert.js';
 import { GraphBuilder } from '../src/graph/builder.js';
 import type { Activation } from '../src/graph/graph.js';
 import type { TrainedNetwork } from '../src/graph/network.js';
+import { Random } from '../src/random.js';
+import type { SpikingLayer } from '../src/snn/model.js';
+import { SpikingSession } from '../src/snn/session.js';
+import { elementCount } from '../src/tensor.js';
+import { randomNetwork } from './support/trainedNetworks.js';
 
 const relu: Activation = { kind: 'relu' };
 
@@ -26,14 +32,53 @@ function network(gain = 1): TrainedNetwork {
   };
 }
 
+/** Five layers of eight channels without batch normalisation, as imported ones are. */
+function deepNetwork(): TrainedNetwork {
+  const b = new GraphBuilder('deep', [2, 8, 8]);
+  let x = b.input;
+  for (let i = 1; i <= 5; i++) x = b.activation(b.conv2d(x, `conv${i}`, { outChannels: 8, kernel: 3, padding: 1, bias: true }), `act${i}`, relu);
+  const random = randomNetwork(b.build(b.linear(b.flatten(b.globalAvgPool(x, 'pool'), 'flat'), 'fc', { outFeatures: 4 })), 5);
+  return { ...random, provenance: {} };
+}
+
+/** Mean over all channels of |mean of theta spikes / T - mean activation|, in units of theta. */
+async function meanErrors(network: TrainedNetwork, data: { images: Float32Array; count: number }, timeSteps: number): Promise<number> {
+  const { model } = convert(network);
+  await using session = await SpikingSession.create(model, { threads: 1 });
+  const { counts } = await session.run(data.images, { timeSteps, counts: true });
+  const spiking = model.layers.filter((layer) => layer.kind === 'spiking');
+  const errors: number[] = [];
+  await tapActivations(network, data, spiking.map(({ name }) => name), { batchSize: data.count }, (name, values) => {
+    const l = spiking.findIndex((layer) => layer.name === name);
+    const { shape, threshold, unit } = spiking[l]!;
+    const rates: number[] = [];
+    channelMeans(counts![l]!, shape[0]!, elementCount(shape), (_, mean) => rates.push(mean / timeSteps));
+    channelMeans(values, shape[0]!, elementCount(shape), (c, mean) => errors.push(Math.abs(rates[c]! - mean / (threshold[c]! * unit[c]!))));
+  });
+  return errors.reduce((a, b) => a + b) / errors.length;
+}
+
 /** 1, 2, ... 1000 hundredths, as many negative values, and one outlier of 40. */
 const values = [...Array.from({ length: 1000 }, (_, i) => (i + 1) / 100), ...new Array<number>(1000).fill(-1), 40];
 const images = { images: Float32Array.from(values), count: values.length };
 
 async function thresholdOf(options: CalibrationOptions): Promise<number> {
-  const calibrated = await calibrate(network(), images, { batchSize: 300, threads: 1, ...options });
-  expect(calibrated.graph.nodes.find(({ name }) => name === 'act')).toMatchObject({ activation: { kind: 'tcl' } });
-  return calibrated.parameters.get('act.threshold')!.data[0]!;
+  const calibrated = await calibrate(network(), images, { batchSize: 300, threads: 1, correct: 'none', perChannel: false, ...options });
+  expect(calibrated.graph).toEqual(network().graph);
+  return calibrated.neurons!.get('act')!.threshold[0]!;
+}
+
+/** Channels of the image times 1, 2, 0 and -1, at most `cap`. */
+function fourChannels(cap?: number): TrainedNetwork {
+  const b = new GraphBuilder('four', [1, 1, 1]);
+  const x = b.activation(b.conv2d(b.input, 'conv', { outChannels: 4, kernel: 1 }), 'act', cap === undefined ? relu : { kind: 'relu', cap });
+  const graph = b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 2 }));
+  const parameters = new Map([
+    ['conv.weight', { shape: [4, 1, 1, 1], data: Float32Array.of(1, 2, 0, -1) }],
+    ['fc.weight', { shape: [2, 4], data: Float32Array.of(1, 1, 1, 1, -1, -1, -1, -1) }],
+    ['fc.bias', { shape: [2], data: new Float32Array(2) }],
+  ]);
+  return { ...network(), graph, parameters };
 }
 
 describe('calibrate', () => {
@@ -61,22 +106,88 @@ describe('calibrate', () => {
     expect(found).toBeLessThan(20);
   });
 
+  test('ltb takes gradient steps on what is clipped', async () => {
+    let theta = 0;
+    for (let step = 0; step < 1000; step++) theta += (2 * values.reduce((sum, v) => sum + Math.max(0, v - theta), 0)) / values.length;
+    expect(theta).toBeGreaterThan(9);
+    expect(theta).toBeLessThan(40);
+    expect(Math.abs((await thresholdOf({ method: 'ltb' })) - theta)).toBeLessThan(0.03);
+  });
+
+  test('finds a threshold for each channel; a silent one gets the middle one, none less than a sixteenth of it', async () => {
+    const thresholds = async (given: TrainedNetwork, options: CalibrationOptions = {}): Promise<number[]> => {
+      const { neurons } = await calibrate(given, images, { method: 'maximum', correct: 'none', ...options });
+      return [...neurons!.get('act')!.threshold];
+    };
+    expect(await thresholds(fourChannels())).toEqual([40, 80, 40, 2.5]);
+    expect(await thresholds(fourChannels(), { perChannel: false })).toEqual([80, 80, 80, 80]);
+    expect(await thresholds(fourChannels(6))).toEqual([6, 6, 6, 1]);
+  });
+
+  test('a capped relu converts as it is: its cap is the threshold', () => {
+    const layer = convert(fourChannels(6)).model.layers[0] as SpikingLayer;
+    layer.threshold.forEach((theta, c) => expect(theta * layer.unit[c]!).toBeCloseTo(6, 9));
+  });
+
+  test('takes bytes, which the normalisation of the network is for', async () => {
+    const given = { ...network(), normalization: { mean: [0.5], std: [0.25] } };
+    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+    const floats = Float32Array.from(bytes, (pixel) => (pixel / 255 - 0.5) / 0.25);
+    const [a, b] = await Promise.all([bytes, floats].map((data) => calibrate(given, { images: data, count: 256 }, { correct: 'none' })));
+    expect(a!.neurons).toEqual(b!.neurons);
+  });
+
+  test('light brings the means of every channel near those of the dense network, at other T as well', async () => {
+    const deep = deepNetwork();
+    const random = new Random(3);
+    const data = { images: Float32Array.from({ length: 60 * 2 * 64 }, () => random.normal()), count: 60 };
+    const layers: string[] = [];
+    const plain = await calibrate(deep, data, { method: 'percentile', percentile: 97, correct: 'none' });
+    const light = await calibrate(deep, data, { method: 'percentile', percentile: 97, onLayer: (name, done, total) => layers.push(`${name} ${done}/${total}`) });
+    expect(layers).toEqual([1, 2, 3, 4, 5].map((i) => `act${i} ${i}/5`));
+    expect(light.provenance).toMatchObject({ calibration: { correct: 'light', correctionImages: 32, timeSteps: 32, percentile: 97 } });
+    for (const timeSteps of [16, 64]) {
+      const [before, after] = await Promise.all([plain, light].map((network) => meanErrors(network, data, timeSteps)));
+      expect(after!).toBeLessThan(0.5 * before!);
+    }
+  });
+
   test('makes a network that converts, and says in the provenance how', async () => {
     expect(() => convert(network())).toThrow(/relu has no threshold\. Calibrate it on images first/);
-    const calibrated = await calibrate(network(), images);
-    expect(calibrated.provenance).toEqual({ by: 'test', calibration: { method: 'mse', images: 2001, timeSteps: 8 } });
-    const { model } = convert(calibrated);
-    const layer = model.layers[0]!;
-    if (layer.kind !== 'spiking') throw new Error('expected neurons');
-    expect(layer.threshold[0]! * layer.unit[0]!).toBeCloseTo(calibrated.parameters.get('act.threshold')!.data[0]!, 6);
+    const calibrated = await calibrate(network(), images, { correct: 'none' });
+    const calibration = { method: 'mse', perChannel: true, images: 2001, timeSteps: 32, correct: 'none' };
+    expect(calibrated.provenance).toEqual({ by: 'test', calibration });
+    const { model, report } = convert(calibrated);
+    expect(report.largestTimeSteps).toBeGreaterThanOrEqual(256);
+    const layer = model.layers[0] as SpikingLayer;
+    expect(layer.threshold[0]! * layer.unit[0]!).toBeCloseTo(calibrated.neurons!.get('act')!.threshold[0]!, 6);
+  });
+
+  test('bias and initial potential of a channel reach the integers', () => {
+    const settings = { threshold: Float64Array.of(2), initialPotential: Float64Array.of(-1.5), bias: Float64Array.of(0.25) };
+    const layer = convert({ ...network(), neurons: new Map([['act', settings]]) }).model.layers[0] as SpikingLayer;
+    const unit = layer.unit[0]!;
+    expect([layer.threshold[0]! * unit, layer.initialPotential[0]! * unit]).toEqual([expect.closeTo(2, 4), expect.closeTo(-1.5, 4)]);
+    expect(layer.bias[0]! * unit).toBeCloseTo(0.25, 4);
+  });
+
+  test.each([
+    [{ threshold: Float64Array.of(2, 2) }, /threshold is not 1 finite numbers/],
+    [{ threshold: Float64Array.of(0) }, /its threshold 0 is not positive/],
+    [{ threshold: Float64Array.of(2), bias: Float64Array.of(NaN) }, /bias is not 1 finite numbers/],
+  ])('settings that do not fit are refused: %o', (settings, message) => {
+    expect(() => convert({ ...network(), neurons: new Map([['act', settings]]) })).toThrow(message);
   });
 
   test.each([
     [{ images: new Float32Array(0), count: 0 }, {}, 'INVALID_ARGUMENT', /for each of 0 images, one or more/],
     [{ images: new Float32Array(3), count: 2 }, {}, 'INVALID_ARGUMENT', /for each of 2 images/],
-    [images, { method: 'median' as never }, 'INVALID_ARGUMENT', /Unknown method "median"\. Should be one of: maximum, percentile, mse/],
+    [images, { method: 'median' as never }, 'INVALID_ARGUMENT', /Unknown method "median"\. Should be one of: maximum, percentile, mse, ltb/],
     [images, { percentile: 0 }, 'INVALID_ARGUMENT', /percentile/],
     [images, { timeSteps: 1.5 }, 'INVALID_ARGUMENT', /timeSteps/],
+    [images, { timeSteps: 1 }, 'INVALID_ARGUMENT', /timeSteps/],
+    [images, { correct: 'heavy' as never }, 'INVALID_ARGUMENT', /Unknown correction "heavy"\. Should be one of: light, none/],
+    [images, { correctionImages: 0 }, 'INVALID_ARGUMENT', /correctionImages/],
   ] as const)('refuses %j %j', async (given, options, code, message) => {
     await expect(calibrate(network(), given, options)).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
   });
@@ -84,7 +195,8 @@ describe('calibrate', () => {
   test('refuses a layer that is silent on all images, and a network without relu', async () => {
     const silent = { images: Float32Array.of(-1, -2), count: 2 };
     await expect(calibrate(network(), silent)).rejects.toMatchObject({ code: 'CONVERSION', message: expect.stringMatching(/node "act": its largest activation on the images is 0/) as string });
-    const calibrated = await calibrate(network(), images);
-    await expect(calibrate(calibrated, images)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/has no relu activation/) as string });
+    const { graph } = network();
+    const nodes = graph.nodes.map((node) => (node.op === 'activation' ? { ...node, activation: { kind: 'tcl', initialThreshold: 1 } as const } : node));
+    await expect(calibrate({ ...network(), graph: { ...graph, nodes } }, images)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/has no relu activation/) as string });
   });
 });

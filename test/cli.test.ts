@@ -30,7 +30,7 @@ function document(stdout: string): Record<string, unknown> {
 }
 
 describe('usage', () => {
-  const commands = ['quickstart', 'train', 'finetune', 'convert', 'eval', 'merge', 'worker', 'predict', 'inspect', 'bench'];
+  const commands = ['quickstart', 'train', 'finetune', 'convert', 'export', 'eval', 'merge', 'worker', 'predict', 'inspect', 'bench'];
 
   it('lists all commands and prints the version', async () => {
     const help = await cli(['--help']);
@@ -46,7 +46,7 @@ describe('usage', () => {
     expect(help.stdout).toContain(`Usage: noisefloor ${command}`);
     expect(help.stdout).toContain('--json');
     const defaults = help.stdout.replace(/\s+/g, ' ').match(/default: (?!false)/g) ?? [];
-    expect(defaults.length > 0).toBe(!['inspect', 'merge'].includes(command));
+    expect(defaults.length > 0).toBe(!['inspect', 'export', 'merge'].includes(command));
   });
 
   it.each([
@@ -57,7 +57,8 @@ describe('usage', () => {
     ['a missing option', ['eval', 'x']],
     ['an argument too many', ['inspect', 'x', 'y']],
     ['a step count of 0', ['eval', 'x', '--data', 'mnist', '--time-steps', '1,0']],
-    ['a step count of 65', ['eval', 'x', '--data', 'mnist', '--time-steps', '65']],
+    ['a step count of 1025', ['eval', 'x', '--data', 'mnist', '--time-steps', '1025']],
+    ['a delay that is no number', ['eval', 'x', '--data', 'mnist', '--delay', 'x']],
     ['steps named twice', ['eval', 'x', '--data', 'mnist', '--time-steps', '2,2']],
     ['a limit that is not a number', ['eval', 'x', '--data', 'mnist', '--limit', '1e3']],
     ['a learning rate of 0', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--learning-rate', '0']],
@@ -121,7 +122,7 @@ describe('convert', () => {
   it('reports what rounding costs, as JSON', async () => {
     const out = join(folder, 'wide.safetensors');
     const ran = await cli(['convert', join(folder, 'trained'), '--out', out, '--weights', 'int16', '--json']);
-    expect(document(ran.stdout)).toMatchObject({ command: 'convert', model: out, weights: 'int16', largestTimeSteps: 64 });
+    expect(document(ran.stdout)).toMatchObject({ command: 'convert', model: out, weights: 'int16' });
     expect((await readFile(out)).length).toBeGreaterThan((await readFile(model)).length);
   });
 });
@@ -133,18 +134,25 @@ describe('convert with calibration', () => {
     const refused = await cli(['convert', trained, '--out', out]);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain('node "act": relu has no threshold. Calibrate it on images first');
-    const argv = ['convert', trained, '--out', out, '--calibration-data', spec, '--calibration', 'maximum', '--calibration-images', '20', '--json'];
+    const argv = ['convert', trained, '--out', out, '--calibrate', spec, '--calibration', 'maximum', '--calibration-images', '20', '--compare', '--json'];
     const ran = await cli(argv);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain('Calibrating tiny on 20 training images');
+    expect(ran.stderr).toContain('Corrected act, 1 of 1');
+    const { comparison } = document(ran.stdout) as { comparison: { layers: { name: string; correlation: number }[] } };
+    expect(comparison).toMatchObject({ timeSteps: 32, images: 20, layers: [{ name: 'act' }] });
+    expect(comparison.layers[0]!.correlation).toBeGreaterThan(0.99);
     expect((await readSpikingModel(out)).provenance).toMatchObject({ calibration: { method: 'maximum', images: 20 } });
   });
 
   it('refuses a method without images, and a network that needs none', async () => {
     const blind = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibration', 'mse']);
     expect(blind).toMatchObject({ code: 2 });
-    expect(blind.stderr).toContain('Calibration needs images: give --calibration-data');
-    const other = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibration-data', spec]);
+    expect(blind.stderr).toContain('Calibration needs images: give --calibrate');
+    const uncompared = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--compare']);
+    expect(uncompared).toMatchObject({ code: 2 });
+    expect(uncompared.stderr).toContain('--compare needs images: give --calibrate');
+    const other = await cli(['convert', join(folder, 'trained'), '--out', join(folder, 'x'), '--calibrate', spec]);
     expect(other).toMatchObject({ code: 2 });
     expect(other.stderr).toContain('has no relu activation: nothing to calibrate');
   });

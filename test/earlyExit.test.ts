@@ -5,7 +5,7 @@ import { binding, isas } from '../src/native.js';
 import { Random } from '../src/random.js';
 import { largestTimeSteps } from '../src/snn/bounds.js';
 import { confidenceMeasures, doublingChunks, type ConfidenceMeasure, type EarlyExitRule } from '../src/snn/earlyExit.js';
-import type { SpikingModel } from '../src/snn/model.js';
+import { readoutOf, type SpikingModel } from '../src/snn/model.js';
 import { simulate } from '../src/snn/reference.js';
 import type { RunResult } from '../src/snn/run.js';
 import { SpikingSession } from '../src/snn/session.js';
@@ -18,7 +18,7 @@ const supported = binding().supportedIsas();
 /** Of image n after step t, from the definition. */
 function confidence({ potentials, count, classes }: RunResult, model: SpikingModel, n: number, t: number, measure: ConfidenceMeasure): number {
   const start = ((t - 1) * count + n) * classes;
-  const unit = model.layers.at(-1)!.unit[0]!;
+  const unit = readoutOf(model).unit[0]!;
   const sorted = [...potentials.subarray(start, start + classes)].sort((a, b) => b - a);
   const behind = sorted.map((potential) => ((potential - sorted[0]!) * unit) / t);
   return measure === 'margin' ? -behind[1]! : 1 / behind.reduce((sum, logit) => sum + Math.exp(logit), 0);
@@ -121,7 +121,7 @@ describe('runEarlyExit', () => {
     [{ threshold: 1, chunks: [1, 0, 3] }, 'Expected a list of positive whole numbers for chunks'],
     [{ threshold: 1, chunks: 4 as unknown as number[] }, 'Expected a list of positive whole numbers for chunks but received 4'],
     [{ threshold: 1, chunks: [1, 2] }, 'The chunks [1, 2] are 3 time steps but timeSteps is 4: make them add up to it.'],
-    [{ threshold: 1, timeSteps: 65 }, 'Expected whole number from 1 to 64, the most this model can run for timeSteps'],
+    [{ threshold: 1, timeSteps: 1025 }, `Expected whole number from 1 to ${largestTimeSteps(model)}, the most this model can run for timeSteps`],
   ])('refuses %o', async (change, message) => {
     await using session = await SpikingSession.create(model, { threads: 1 });
     await expect(session.runEarlyExit(images, { timeSteps: 4, ...change })).rejects.toMatchObject({

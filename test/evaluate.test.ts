@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { normalizeImages } from '../src/data/batches.js';
 import { footprintBytes, synapseCosts } from '../src/evaluate/costs.js';
 import { modelledEnergy } from '../src/evaluate/energy.js';
 import { evaluate } from '../src/evaluate/evaluate.js';
@@ -8,6 +9,7 @@ import type { Simulator } from '../src/evaluate/simulator.js';
 import { accumulate } from '../src/snn/accumulate.js';
 import { synapseOutput } from '../src/snn/geometry.js';
 import { inputName, type SpikingModel } from '../src/snn/model.js';
+import { simulate } from '../src/snn/reference.js';
 import type { RunResult } from '../src/snn/run.js';
 import { elementCount } from '../src/tensor.js';
 import { convSynapse, normalization, randomSplit, referenceSession, smallNetwork } from './support/evaluateFixture.js';
@@ -169,6 +171,23 @@ describe('evaluate', () => {
     expect(seen).toEqual([3 / 4, 1]);
   });
 
+  it('delays the read-out, and says so', async () => {
+    const { model } = smallNetwork();
+    const data = randomSplit(30, 4, 3);
+    const { delay, timeSteps, top1 } = await evaluate(referenceSession(model), data, { timeSteps: [4, 9], delay: 3 });
+    expect({ delay, timeSteps }).toEqual({ delay: 3, timeSteps: [4, 9] });
+    const images = normalizeImages(data.images, normalization, [1, 2, 2]);
+    const { potentials } = simulate(model, images, 30, { timeSteps: 9 });
+    const at = (step: number, n: number, k: number): number => potentials[((step - 1) * 30 + n) * 3 + k]!;
+    const right = (step: number): number =>
+      [...data.labels].filter((label, n) => {
+        const sums = [0, 1, 2].map((k) => at(step, n, k) - at(3, n, k));
+        return sums.indexOf(Math.max(...sums)) === label;
+      }).length;
+    expect(top1).toEqual([right(4) / 30, right(9) / 30]);
+    expect(await evaluate(referenceSession(model), data, { timeSteps: [4] })).not.toHaveProperty('delay');
+  });
+
   it('stops on an aborted signal', async () => {
     const options = { timeSteps: [1], signal: AbortSignal.abort() };
     await expect(evaluate(scripted, split, options)).rejects.toMatchObject({ code: 'ABORTED' });
@@ -176,8 +195,9 @@ describe('evaluate', () => {
 
   it.each([
     ['no time steps', split, { timeSteps: [] }, 'INVALID_ARGUMENT', /timeSteps/],
-    ['0 steps', split, { timeSteps: [0] }, 'INVALID_ARGUMENT', /from 1 to 64/],
-    ['65 steps', split, { timeSteps: [65] }, 'INVALID_ARGUMENT', /from 1 to 64/],
+    ['0 steps', split, { timeSteps: [0] }, 'INVALID_ARGUMENT', /from 1 to 1024/],
+    ['1025 steps', split, { timeSteps: [1025] }, 'INVALID_ARGUMENT', /from 1 to 1024/],
+    ['a delay of all steps', split, { timeSteps: [8, 4], delay: 4 }, 'INVALID_ARGUMENT', /whole number from 0 to 3, less than every number of time steps, for delay/],
     ['a batch of 0', split, { timeSteps: [1], batchSize: 0 }, 'INVALID_ARGUMENT', /batchSize/],
     ['images of another size', { ...split, images: new Uint8Array(15) }, { timeSteps: [1] }, 'INVALID_DATA', /\[1, 2, 2\]/],
     ['a label out of range', { ...split, labels: Uint8Array.of(0, 1, 3, 1, 2) }, { timeSteps: [1] }, 'INVALID_DATA', /Label 3 of image 2/],

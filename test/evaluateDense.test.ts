@@ -7,6 +7,7 @@ import { compareLayers } from '../src/evaluate/compare.js';
 import { DenseSession, evaluateDense } from '../src/evaluate/dense.js';
 import { quantile, timeInTurn } from '../src/evaluate/timing.js';
 import { exportOnnx } from '../src/onnx/export.js';
+import { readoutOf } from '../src/snn/model.js';
 import { normalization, randomSplit, referenceSession, smallNetwork } from './support/evaluateFixture.js';
 
 const shape = [1, 2, 2];
@@ -94,7 +95,8 @@ describe('compareLayers', () => {
   it('refuses a network that the model does not come from', async () => {
     const { network, model } = smallNetwork();
     const other = { ...model, layers: model.layers.map((layer) => ({ ...layer, name: layer.name === 'act' ? 'conv' : layer.name })) };
-    other.layers[1] = { ...other.layers[1]!, synapses: [{ ...other.layers[1]!.synapses[0]!, source: 'conv' }] };
+    const readout = readoutOf(other);
+    other.layers[1] = { ...readout, synapses: [{ ...readout.synapses[0]!, source: 'conv' }] };
     await expect(compareLayers(network, referenceSession(other), randomSplit(2, 4, 3), { timeSteps: 1 })).rejects.toMatchObject({
       code: 'CHECKPOINT_MISMATCH',
       message: expect.stringMatching(/no activation conv/) as string,

@@ -20,7 +20,7 @@ beforeAll(async () => {
   spec = await writePictureEvaluation(folder, count);
   const bytes = readFileSync(file('val/dog/0003.jpg'));
   writeFileSync(file('val/dog/0003.jpg'), bytes.subarray(0, bytes.length / 2));
-  evaluation = ['eval', file('model.safetensors'), '--data', spec, '--time-steps', '1,4', '--batch-size', '4', '--threads', '1', '--json', '--against', file('dense.onnx')];
+  evaluation = ['eval', file('model.safetensors'), '--data', spec, '--time-steps', '1,4', '--batch-size', '4', '--threads', '1', '--json', '--against', file('dense')];
   whole = numbers(await cli(evaluation));
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -92,7 +92,7 @@ describe('evaluation of pictures', () => {
     expect(await merge(journals[0]!, journals[1]!)).toMatch(/Images 40 to 59 are missing/);
     expect(await merge(...journals, journals[1]!)).toMatch(/part2.jsonl counts images 20 to 23 a second time/);
     expect(await merge(file('nowhere.jsonl'))).toMatch(/No journal of an evaluation/);
-    expect(await merge(file('dense.onnx'))).toMatch(/not the journal of an evaluation/);
+    expect(await merge(file('dense/checkpoint.safetensors'))).toMatch(/not the journal of an evaluation/);
     await cli([...evaluation, '--time-steps', '1,2', '--shard', '2/3', '--journal', file('other.jsonl')]);
     expect(await merge(journals[0]!, file('other.jsonl'), journals[2]!)).toMatch(/different evaluations: the time steps differ/);
     const other = await cli(['merge', file('other.safetensors'), ...journals]);

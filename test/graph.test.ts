@@ -6,7 +6,8 @@ import { inferShapes } from '../src/graph/shapes.js';
 function everyNode(): Graph {
   const b = new GraphBuilder('every', [2, 8, 8]);
   let x = b.activation(b.batchNorm(b.conv2d(b.input, 'conv', { outChannels: 4, kernel: 3, padding: 1 }), 'bn'), 'act', { kind: 'qcfs', levels: 4, initialThreshold: 2 });
-  x = b.globalAvgPool(b.avgPool(b.add(x, x, 'sum'), 'pool', 2), 'mean');
+  x = b.maxPool(b.concat([b.add(x, x, 'sum'), x], 'both'), 'max', 3, 1, [1, 1, 2, 1]);
+  x = b.globalAvgPool(b.avgPool(x, 'pool', 2), 'mean');
   return b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 3 }));
 }
 
@@ -25,9 +26,11 @@ describe('inferShapes', () => {
       bn: [4, 8, 8],
       act: [4, 8, 8],
       sum: [4, 8, 8],
-      pool: [4, 4, 4],
-      mean: [4, 1, 1],
-      flat: [4],
+      both: [8, 8, 8],
+      max: [8, 9, 8],
+      pool: [8, 4, 4],
+      mean: [8, 1, 1],
+      flat: [8],
       fc: [3],
     });
   });
@@ -47,6 +50,12 @@ describe('inferShapes', () => {
     ['act', 'activation', { kind: 'qcfs', levels: 0, initialThreshold: 1 }, /expected qcfs, lsq, slip-relu, tcl, relu, spike with its settings/],
     ['sum', 'inputs', ['act'], /two names for inputs/],
     ['sum', 'inputs', ['act', 'input'], /differ/],
+    ['act', 'activation', { kind: 'relu', cap: 0 }, /with its settings/],
+    ['both', 'inputs', ['sum'], /two names or more for inputs but received \["sum"\]/],
+    ['both', 'inputs', ['sum', 3], /two names or more/],
+    ['mean', 'op', 'concat', /two names or more for inputs but received undefined/],
+    ['max', 'padding', [0, 0, 3, 0], /padding \[0, 0, 3, 0\] is not less than the kernel \[3, 3\]/],
+    ['max', 'padding', [0, 0], /for padding/],
     ['pool', 'kernel', [9, 9], /positive integers/],
     ['flat', 'name', 'bn', /used twice/],
     ['fc', 'outFeatures', '3', /for outFeatures/],
@@ -57,8 +66,8 @@ describe('inferShapes', () => {
   });
 
   it('names the operators there are', () => {
-    expect(() => inferShapes(spoilt('pool', 'op', 'maxPool'))).toThrow(
-      expect.objectContaining({ code: 'UNSUPPORTED_OPERATOR', message: expect.stringMatching(/Node "pool": unknown op "maxPool".*avgPool/) as string }) as Error,
+    expect(() => inferShapes(spoilt('pool', 'op', 'upsample'))).toThrow(
+      expect.objectContaining({ code: 'UNSUPPORTED_OPERATOR', message: expect.stringMatching(/Node "pool": unknown op "upsample".*avgPool/) as string }) as Error,
     );
   });
 

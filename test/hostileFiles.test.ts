@@ -8,11 +8,11 @@ import { Random } from '../src/random.js';
 import { encodeSpikingModel, readSpikingModel } from '../src/snn/file.js';
 import { SpikingSession } from '../src/snn/session.js';
 import { elementCount } from '../src/tensor.js';
-import { randomSpikingModel } from './support/spikingModels.js';
+import { randomSpikingModel, withMaxPool } from './support/spikingModels.js';
 
 // Whatever is in a model file, it runs or is refused with a NoisefloorError: no other error, and no crash of the process.
 
-const good = Buffer.concat(encodeSpikingModel(randomSpikingModel(new Random(5))));
+const good = Buffer.concat(encodeSpikingModel(withMaxPool(randomSpikingModel(new Random(5)), new Random(6))));
 const headerBytes = Number(good.readBigUInt64LE());
 const fixed = { seed: Number(process.env.PROPERTY_SEED ?? 1), numRuns: Number(process.env.PROPERTY_RUNS ?? 1500) };
 

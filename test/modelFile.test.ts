@@ -11,7 +11,7 @@ import { decodeSpikingModel, encodeSpikingModel, readSpikingModel, writeSpikingM
 import { checkModel } from '../src/snn/check.js';
 import type { SpikingLayer, SpikingModel } from '../src/snn/model.js';
 import { smallNetwork } from './support/evaluateFixture.js';
-import { randomSpikingModel } from './support/spikingModels.js';
+import { randomSpikingModel, withMaxPool } from './support/spikingModels.js';
 
 const model = randomSpikingModel(new Random(5));
 const good = Buffer.concat(encodeSpikingModel(model));
@@ -99,10 +99,44 @@ describe('spiking model file', () => {
   });
 });
 
+describe('max-pooling in a file', () => {
+  const pooled = withMaxPool(randomSpikingModel(new Random(5)), new Random(6));
+  const poolAt = pooled.layers.length - 2;
+  const pooledFile = Buffer.concat(encodeSpikingModel(pooled));
+  const spoiled = (change: (layer: any, parts: Parts) => void): Buffer => {
+    const { tensors, metadata } = decodeSafetensors(pooledFile, 'pooled');
+    const parts: Parts = { tensors, metadata: { ...metadata }, model: JSON.parse(metadata['model']!) };
+    change(parts.model.layers[poolAt], parts);
+    return Buffer.concat(encodeSafetensors({ tensors, metadata: { ...parts.metadata, model: JSON.stringify(parts.model) } }));
+  };
+
+  it('is version 2, and comes back; a file without it is version 1', () => {
+    expect(decodeSafetensors(pooledFile, 'x').metadata['version']).toBe('2');
+    expect(decodeSafetensors(good, 'x').metadata['version']).toBe('1');
+    expect(decodeSpikingModel(pooledFile, 'x')).toStrictEqual(pooled);
+  });
+
+  it.each<[string, (layer: any, parts: Parts) => void, RegExp]>([
+    ['in version 1', (_, p) => (p.metadata['version'] = '1'), /pool.kind is "maxPool", not one of spiking, readout/],
+    ['of the input', (l) => (l.source = 'input'), /name of an earlier layer for pool.source/],
+    ['of no layer', (l) => (l.source = 'pool'), /name of an earlier layer for pool.source/],
+    ['with other channels', (l) => l.shape[0]++, /a source of \d+ channels/],
+    ['without kernel', (l) => delete l.kernel, /pool.kernel is not a list/],
+    ['with a kernel of 0', (l) => (l.kernel = [0, 1]), /pool.kernel/],
+    ['with a huge kernel', (l) => (l.kernel = [256, 256]), /area at most/],
+    ['with a stride of 0', (l) => (l.stride = [0, 1]), /pool.stride/],
+    ['with three paddings', (l) => (l.padding = [0, 0, 0]), /pool.padding is not four numbers/],
+    ['with padding as large as the kernel', (l) => (l.padding = [2, 0, 0, 0]), /less than the kernel/],
+    ['with another size', (l) => (l.stride = [1, 2]), /by its windows/],
+  ])('%s is refused', (_, change, message) => {
+    expect(problemOf(spoiled(change))).toMatch(message);
+  });
+});
+
 describe('violations of the description', () => {
   const cases: [string, (parts: Parts) => void, RegExp][] = [
     ['another format', (p) => (p.metadata['format'] = 'pt'), /"format" is not/],
-    ['another version', (p) => (p.metadata['version'] = '2'), /version is "2"/],
+    ['another version', (p) => (p.metadata['version'] = '3'), /version is "3", this release reads "1" and "2"/],
     ['no description', (p) => delete p.metadata['model'], /"model" is missing/],
     ['description not JSON', (p) => (p.metadata['model'] = '{'), /"model" is not JSON/],
     ['description a list', (p) => (p.model = []), /model is not an object/],

@@ -22,7 +22,7 @@ describe.skipIf(!program)('evaluation by workers', () => {
     const spec = await writePictureEvaluation(folder, count);
     writeFileSync(join(folder, 'val/dog/0003.jpg'), 'nothing');
     server = await startServer(program!);
-    evaluation = ['eval', join(folder, 'model.safetensors'), '--data', spec, '--time-steps', '1,4', '--batch-size', '2', '--json', '--against', join(folder, 'dense.onnx')];
+    evaluation = ['eval', join(folder, 'model.safetensors'), '--data', spec, '--time-steps', '1,4', '--batch-size', '2', '--json', '--against', join(folder, 'dense')];
     whole = numbers(await cli(evaluation));
   }, 120_000);
   afterAll(() => {

@@ -4,7 +4,7 @@ import { Random } from '../src/random.js';
 import { channelTimeSteps, largestTimeSteps, timeStepsWithinInt32 } from '../src/snn/bounds.js';
 import { checkModel } from '../src/snn/check.js';
 import { poolArea } from '../src/snn/geometry.js';
-import type { SnnLayer, SpikingModel, Synapse } from '../src/snn/model.js';
+import { type SpikingLayer, type SpikingModel, type SumLayer, type Synapse } from '../src/snn/model.js';
 import { quantizeImage, simulate } from '../src/snn/reference.js';
 import type { RunResult } from '../src/snn/run.js';
 import { randomImages, randomSpikingModel } from './support/spikingModels.js';
@@ -57,13 +57,13 @@ describe('reference on one neuron', () => {
     expect(counts(-3, 64)).toBe(0);
   });
 
-  it('counts clip(floor(T z / theta + 1/2), 0, T) spikes of a constant current z, T = 1 to 64', () => {
+  it('counts clip(floor(T z / theta + 1/2), 0, T) spikes of a constant current z, T = 1 to 300', () => {
     const theta = 1000;
     const pixels = Float32Array.from({ length: 1300 }, (_, i) => i - 150);
     const model = oneNeuron(theta);
-    for (let timeSteps = 1; timeSteps <= 64; timeSteps++) {
+    for (const timeSteps of [...Array(64).keys(), 99, 299].map((t) => t + 1)) {
       const { counts } = simulate(model, pixels, pixels.length, { timeSteps, counts: true });
-      const expected = Uint8Array.from(pixels, (z) => {
+      const expected = Uint16Array.from(pixels, (z) => {
         return Math.min(timeSteps, Math.max(0, Math.floor((timeSteps * z) / theta + 0.5)));
       });
       expect(counts![0]).toEqual(expected);
@@ -106,19 +106,40 @@ function bruteForce(model: SpikingModel, images: Float32Array, count: number, ti
   const pixels = images.length / count;
   const potentials = new Int32Array(timeSteps * count * model.classes.length);
   const spiking = model.layers.filter((layer) => layer.kind === 'spiking');
-  const counts = spiking.map((layer) => new Uint8Array(count * layer.shape.reduce((a, b) => a * b, 1)));
+  const counts = spiking.map((layer) => new Uint16Array(count * layer.shape.reduce((a, b) => a * b, 1)));
   const operations = model.layers.flatMap((l) => l.synapses).map((s) => new Float64Array(s.source === 'input' ? 1 : timeSteps));
   const fired = spiking.map(() => new Float64Array(timeSteps));
+  const layerCounts = new Map<string, Float64Array>();
   for (let n = 0; n < count; n++) {
     const image = quantizeImage(model.input, images.subarray(n * pixels, (n + 1) * pixels));
     const membranes = new Map<string, number>();
+    layerCounts.clear();
     for (let t = 0; t < timeSteps; t++) {
       const values = new Map<string, { shape: readonly number[]; data: ArrayLike<number> }>();
       values.set('input', { shape: model.input.shape, data: image });
       let index = 0;
-      model.layers.forEach((layer, l) => {
+      model.layers.forEach((layer) => {
+        const l = spiking.findIndex(({ name }) => name === layer.name);
         const [channels, height, width] = layer.shape as [number, number, number];
         const spikes = new Uint8Array(channels * height * width);
+        const totals = layerCounts.get(layer.name) ?? new Float64Array(spikes.length);
+        layerCounts.set(layer.name, totals);
+        if (layer.kind === 'maxPool') {
+          const source = layerCounts.get(layer.source)!;
+          const [, rows, columns] = values.get(layer.source)!.shape as [number, number, number];
+          spikes.forEach((_, i) => {
+            const [c, y, x] = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width];
+            const window = [...Array(rows * columns).keys()].filter((p) => {
+              const [dy, dx] = [Math.floor(p / columns) - y * layer.stride[0] + layer.padding[0], (p % columns) - x * layer.stride[1] + layer.padding[1]];
+              return dy >= 0 && dy < layer.kernel[0] && dx >= 0 && dx < layer.kernel[1];
+            });
+            const most = Math.max(...window.map((p) => source[c * rows * columns + p]!));
+            spikes[i] = most - totals[i]!;
+            totals[i] = most;
+          });
+          values.set(layer.name, { shape: layer.shape, data: spikes });
+          return;
+        }
         spikes.forEach((_, i) => {
           const [c, y, x] = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width];
           const key = `${layer.name} ${i}`;
@@ -135,6 +156,7 @@ function bruteForce(model: SpikingModel, images: Float32Array, count: number, ti
           else if (v >= layer.threshold[c]!) {
             v -= layer.threshold[c]!;
             spikes[i] = 1;
+            totals[i]! += 1;
             counts[l]![n * spikes.length + i]! += 1;
             fired[l]![t]! += 1;
           }
@@ -152,7 +174,7 @@ function bruteForce(model: SpikingModel, images: Float32Array, count: number, ti
 function neuronInput(
   synapse: Synapse,
   source: { shape: readonly number[]; data: ArrayLike<number> },
-  layer: SnnLayer,
+  layer: SumLayer,
   c: number,
   y: number,
   x: number,
@@ -233,8 +255,8 @@ describe('reference against the definition', () => {
 describe('bounds', () => {
   it('holds for the worst image, and one step more overflows', () => {
     const base = oneNeuron(2 ** 20, 2 ** 29);
-    const neuron = base.layers[0] as SnnLayer & { kind: 'spiking' };
-    const strong: SnnLayer = { ...neuron, synapses: [{ ...neuron.synapses[0]!, multiplier: Int32Array.of(2 ** 10) }] };
+    const neuron = base.layers[0] as SpikingLayer;
+    const strong: SpikingLayer = { ...neuron, synapses: [{ ...neuron.synapses[0]!, multiplier: Int32Array.of(2 ** 10) }] };
     const perStep = 2 ** 25;
     expect(channelTimeSteps(strong, 0)).toBe(Math.floor((2 ** 31 - 1 - 2 ** 29) / perStep));
     const model = { ...base, layers: [strong, base.layers[1]!] };
@@ -246,7 +268,7 @@ describe('bounds', () => {
   });
 
   it('counts negative weights, pool windows, bias and threshold', () => {
-    const layer: SnnLayer = {
+    const layer: SpikingLayer = {
       kind: 'spiking',
       name: 'l',
       shape: [1, 1, 1],
@@ -270,7 +292,7 @@ describe('bounds', () => {
       initialPotential: Int32Array.of(2 ** 19),
     };
     const down = 128 * 4 * 2 ** 15 + 7;
-    expect(channelTimeSteps(layer, 0)).toBe(Math.min(64, Math.floor((2 ** 31 - 2 ** 20) / down)));
+    expect(channelTimeSteps(layer, 0)).toBe(Math.floor((2 ** 31 - 2 ** 20) / down));
     const tooStrong = { ...layer, synapses: [{ ...layer.synapses[0]!, multiplier: Int32Array.of(2 ** 23) }] };
     expect(channelTimeSteps(tooStrong, 0)).toBe(0);
   });
@@ -279,7 +301,7 @@ describe('bounds', () => {
     // 65535 x 32768 = 2^31 - 32768: room for 2^14 but not for 2^15.
     const synapse = { negative: -65000, positive: 535, poolArea: 1, analog: true, multiplier: 1 };
     const channel = { bias: 0, threshold: 1, initialPotential: 0 };
-    expect(timeStepsWithinInt32({ ...channel, synapses: [{ ...synapse, shift: 15 }] })).toBe(64);
+    expect(timeStepsWithinInt32({ ...channel, synapses: [{ ...synapse, shift: 15 }] })).toBe(1024);
     expect(timeStepsWithinInt32({ ...channel, synapses: [{ ...synapse, shift: 16 }] })).toBe(0);
   });
 
@@ -296,7 +318,7 @@ describe('bounds', () => {
 
   it('refuses a model that overflows in one step', () => {
     const base = oneNeuron(10);
-    const neuron = base.layers[0]!;
+    const neuron = base.layers[0] as SpikingLayer;
     const strong = { ...neuron, synapses: [{ ...neuron.synapses[0]!, multiplier: Int32Array.of(70000) }] };
     expect(() => checkModel({ ...base, layers: [strong, base.layers[1]!] })).toThrow(/overflow in channel 0/);
   });
@@ -312,7 +334,7 @@ describe('arguments of simulate', () => {
     }
     return 'accepted';
   };
-  it.each([0, 65, 1.5, NaN])('refuses %s time steps', (timeSteps) => {
+  it.each([0, 1025, 1.5, NaN])('refuses %s time steps', (timeSteps) => {
     expect(code(() => simulate(model, Float32Array.of(1), 1, { timeSteps }))).toBe('INVALID_ARGUMENT');
   });
   it('refuses a length that is not count x pixels, and no images', () => {

@@ -4,7 +4,7 @@ import { logitsFromPotentials } from '../src/evaluate/logits.js';
 import { binding, isas } from '../src/native.js';
 import { Random } from '../src/random.js';
 import { largestTimeSteps } from '../src/snn/bounds.js';
-import type { SpikingModel } from '../src/snn/model.js';
+import { readoutOf, type SpikingModel } from '../src/snn/model.js';
 import { simulate, simulateStream } from '../src/snn/reference.js';
 import { SpikingSession } from '../src/snn/session.js';
 import type { SpikingStream } from '../src/snn/stream.js';
@@ -91,17 +91,18 @@ describe.each(isas)('streams on %s', (isa) => {
     }
   });
 
-  each('any division of T = 64 gives the whole run', async () => {
+  each('any division of T gives the whole run', async () => {
     const random = new Random(4);
     const model = residualModel();
-    expect(largestTimeSteps(model)).toBe(64);
+    expect(largestTimeSteps(model)).toBeGreaterThanOrEqual(150);
     const image = randomImages(random, model, 1);
     await using session = await SpikingSession.create(model, { isa, threads: 2 });
-    const whole = [...(await session.run(image, { timeSteps: 64 })).potentials];
-    for (const sizes of [[64], [1, 1, 2, 4, 8, 16, 32], [33, 31], [9, 8, 17, 30]]) {
+    const whole = [...(await session.run(image, { timeSteps: 150 })).potentials];
+    for (const sizes of [[64, 64, 22], [1, 1, 2, 4, 8, 16, 32, 64], [33, 31], [9, 8, 17, 30]]) {
       using stream = session.open();
       const results = await Promise.all(sizes.map((timeSteps) => stream.push(image, { timeSteps })));
-      expect(results.flatMap(({ potentials }) => [...potentials])).toEqual(whole);
+      const potentials = results.flatMap((result) => [...result.potentials]);
+      expect(potentials).toEqual(whole.slice(0, potentials.length));
     }
   });
 });
@@ -122,7 +123,7 @@ describe('SpikingStream', () => {
     expect(empty.potentials).toHaveLength(0);
     const second = await stream.push(part(2, 3));
     expect(second).toMatchObject({ timeSteps: 1, stepsBefore: 6 });
-    const unit = model.layers.at(-1)!.unit[0]!;
+    const unit = readoutOf(model).unit[0]!;
     expect([...logitsFromPotentials(second, model, 1)]).toEqual([...second.potentials].map((potential) => (potential * unit) / 7));
   });
 
@@ -236,7 +237,7 @@ describe('SpikingStream', () => {
   it('stops before a potential leaves 32 bits, and no sooner than a run', async () => {
     const narrow: SpikingModel = {
       ...model,
-      layers: model.layers.map((layer) => ({ ...layer, bias: layer.kind === 'readout' ? layer.bias.map(() => 2 ** 26) : layer.bias })),
+      layers: [...model.layers.slice(0, -1), { ...readoutOf(model), bias: readoutOf(model).bias.map(() => 2 ** 26) }],
     };
     const limit = largestTimeSteps(narrow);
     expect(limit).toBe(31);

@@ -60,8 +60,14 @@ class FlatReader {
   void readLayer(LayerDescription& layer) {
     const std::vector<char> name = vector<char>(static_cast<size_t>(int32()));
     layer.name.assign(name.begin(), name.end());
-    layer.spiking = int32() != 0;
+    const int32_t kind = int32();  // 0 read-out, 1 spiking, 2 max-pooling
+    layer.spiking = kind == 1;
     layer.shape = shape();
+    if (kind == 2) {
+      const std::vector<int32_t> v = vector<int32_t>(9);
+      layer.maxPool = MaxPoolDescription{v[0], {v[1], v[2]}, {v[3], v[4]}, {v[5], v[6], v[7], v[8]}};
+      return;
+    }
     layer.synapses.resize(static_cast<size_t>(int32()));
     const size_t channels = static_cast<size_t>(layer.shape.channels);
     for (SynapseDescription& s : layer.synapses) readSynapse(s, channels);

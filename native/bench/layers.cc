@@ -47,6 +47,43 @@ std::vector<Row> measure(Engine& engine, const bench::FlatModel& flat, size_t ba
   return rows;
 }
 
+/// Resident bytes of this process.
+size_t resident() {
+  long pages = 0;
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr || std::fscanf(file, "%*d %ld", &pages) != 1) pages = 0;
+  if (file != nullptr) std::fclose(file);
+  return static_cast<size_t>(pages) * 4096;
+}
+
+/// What the engine adds to the process, beside the weights and the state of the two largest layers: a potential of four bytes
+/// and a word of spikes a neuron.
+class MemoryUse {
+ public:
+  explicit MemoryUse(const ModelDescription& model) : before_(resident()) {
+    for (const LayerDescription& layer : model.layers) {
+      state_.push_back(static_cast<size_t>(layer.shape.size()) * (sizeof(int32_t) + 1));
+      for (const SynapseDescription& s : layer.synapses) {
+        weights_ += std::visit([](const auto& values) { return values.size() * sizeof values[0]; }, s.weight);
+      }
+    }
+    std::sort(state_.rbegin(), state_.rend());
+  }
+
+  void print(size_t batch) const {
+    if (before_ == 0) return;
+    const double used = static_cast<double>(resident()) - static_cast<double>(before_);
+    const size_t state = batch * (state_[0] + (state_.size() > 1 ? state_[1] : 0));
+    std::printf("memory %.1f MB, weights %.1f MB, state of the two largest layers %.1f MB: %.2f of both\n", used / 1e6,
+                static_cast<double>(weights_) / 1e6, static_cast<double>(state) / 1e6, used / static_cast<double>(weights_ + state));
+  }
+
+ private:
+  size_t before_;
+  size_t weights_ = 0;
+  std::vector<size_t> state_;
+};
+
 void print(const std::string& name, const Row& row) {
   std::printf("%-20s %9.1f us %8.1f M ops %7.1f G ops/s\n", name.c_str(), row.microseconds, row.operations / 1e6,
               row.operations / row.microseconds / 1e3);
@@ -64,6 +101,7 @@ int main(int argc, char** argv) {
   const bench::FlatModel flat = bench::FlatReader(argv[1]).read();
   const unsigned threads = static_cast<unsigned>(argument(2, 1));
   const size_t batch = static_cast<size_t>(argument(3, 1));
+  const MemoryUse memory(flat.model);
   Engine engine(flat.model, defaultIsa(), threads);
   std::printf("%s, %u threads, batch %zu, T=%d\n", isaName(engine.isa()), threads, batch, argument(4, 4));
   Row all;
@@ -74,5 +112,6 @@ int main(int argc, char** argv) {
     all.operations += rows[l].operations;
   }
   print("all", all);
+  memory.print(batch);
   return 0;
 }

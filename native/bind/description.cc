@@ -16,6 +16,11 @@ std::vector<int32_t> integers(Napi::Value value, uint32_t count, const std::stri
   return result;
 }
 
+Padding readPadding(Napi::Value value, const std::string& path) {
+  const std::vector<int32_t> v = integers(value, 4, path);
+  return {v[0], v[1], v[2], v[3]};
+}
+
 Pair readPair(Napi::Value value, const std::string& path) {
   const std::vector<int32_t> v = integers(value, 2, path);
   return {v[0], v[1]};
@@ -55,11 +60,19 @@ SynapseDescription readSynapse(Napi::Value value, const std::string& path) {
   s.shift = int32Argument(object.Get("shift"), path + ".shift");
   if (!s.convolution) return s;
   s.kernel = readPair(object.Get("kernel"), path + ".kernel");
-  const std::vector<int32_t> padding = integers(object.Get("padding"), 4, path + ".padding");
-  s.padding = {padding[0], padding[1], padding[2], padding[3]};
+  s.padding = readPadding(object.Get("padding"), path + ".padding");
   s.groups = int32Argument(object.Get("groups"), path + ".groups");
   s.weight = readWeights(object.Get("weight"), path + ".weight");
   return s;
+}
+
+MaxPoolDescription readMaxPool(const Napi::Object& layer, const std::string& path) {
+  MaxPoolDescription pool;
+  pool.source = int32Argument(layer.Get("source"), path + ".source");
+  pool.kernel = readPair(layer.Get("kernel"), path + ".kernel");
+  pool.stride = readPair(layer.Get("stride"), path + ".stride");
+  pool.padding = readPadding(layer.Get("padding"), path + ".padding");
+  return pool;
 }
 
 LayerDescription readLayer(Napi::Value value, const std::string& path) {
@@ -67,11 +80,15 @@ LayerDescription readLayer(Napi::Value value, const std::string& path) {
   LayerDescription layer;
   layer.name = stringArgument(object.Get("name"), path + ".name");
   const std::string kind = stringArgument(object.Get("kind"), path + ".kind");
-  if (kind != "spiking" && kind != "readout") {
-    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected spiking or readout for " + path + ".kind");
+  if (kind != "spiking" && kind != "readout" && kind != "maxPool") {
+    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected spiking, maxPool or readout for " + path + ".kind");
   }
   layer.spiking = kind == "spiking";
   layer.shape = readShape(object.Get("shape"), path + ".shape");
+  if (kind == "maxPool") {
+    layer.maxPool = readMaxPool(object, path);
+    return layer;
+  }
   layer.bias = int32sArgument(object.Get("bias"), path + ".bias");
   if (layer.spiking) {
     layer.threshold = int32sArgument(object.Get("threshold"), path + ".threshold");

@@ -50,7 +50,7 @@ void Job::settle(Napi::Env env) {
 }
 
 void BuildJob::work(std::unique_ptr<Engine>& engine) {
-  engine = std::make_unique<Engine>(model_, isa_, threads_);
+  engine = std::make_unique<Engine>(std::move(model_), isa_, threads_);
 }
 
 void Run::execute(Engine* engine, const float* images, size_t length, const std::atomic<bool>& cancelled) {

@@ -32,6 +32,8 @@ void addSynapse(const SynapseDescription& s, size_t channel, CurrentRange& range
 }  // namespace
 
 std::vector<CurrentRange> currentRanges(const LayerDescription& layer) {
+  // What max-pooling carries is a count: one more a step at most.
+  if (layer.maxPool) return std::vector<CurrentRange>(static_cast<size_t>(layer.shape.channels), CurrentRange{0, 1});
   std::vector<CurrentRange> ranges;
   for (size_t c = 0; c < layer.bias.size(); ++c) {
     CurrentRange range = {std::min(0, layer.bias[c]), std::max(0, layer.bias[c])};

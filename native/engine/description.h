@@ -1,12 +1,15 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 namespace noisefloor {
 
-constexpr int maxTimeSteps = 64;
+constexpr int maxTimeSteps = 1024;
+/// Bits of the widest word of spikes: more steps run in passes of so many, which carry the membranes.
+constexpr int wordSteps = 64;
 
 struct Shape {
   int32_t channels = 0;
@@ -49,14 +52,25 @@ struct SynapseDescription {
   int32_t shift = 0;
 };
 
+/// Windows over the spikes of an earlier layer; see MaxPoolLayer of src/snn/model.ts.
+struct MaxPoolDescription {
+  int32_t source = 0;
+  Pair kernel;
+  Pair stride;
+  Padding padding;
+};
+
 struct LayerDescription {
   std::string name;
-  bool spiking = true;  ///< false: read-out
+  bool spiking = true;  ///< false: read-out or max-pooling
+  std::optional<MaxPoolDescription> maxPool;  ///< of a layer without neurons and synapses
   Shape shape;
   std::vector<SynapseDescription> synapses;
-  std::vector<int32_t> bias;
-  std::vector<int32_t> threshold;         ///< empty for the read-out
-  std::vector<int32_t> initialPotential;  ///< empty for the read-out
+  std::vector<int32_t> bias;              ///< empty for max-pooling
+  std::vector<int32_t> threshold;         ///< of a spiking layer, else empty
+  std::vector<int32_t> initialPotential;  ///< of a spiking layer, else empty
+
+  bool readout() const { return !spiking && !maxPool; }
 };
 
 struct ModelDescription {

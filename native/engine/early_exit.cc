@@ -42,12 +42,11 @@ EarlyExitResult Engine::runEarlyExit(const float* images, size_t count, const Ea
   result.steps.resize(count);
   result.potentials.resize(count * classes);
   if (count == 0) return result;
-  const uint32_t longest = static_cast<uint32_t>(*std::max_element(options.chunks.begin(), options.chunks.end()));
-  size_t membranes = 0;
-  for (const Layer& layer : plan_.layers) membranes += sizeof(int32_t) * Membranes::sizeOf(layer);
-  const size_t group = chunkSize(longest, count, membranes);
+  const int32_t longestChunk = *std::max_element(options.chunks.begin(), options.chunks.end());
+  const uint32_t longest = static_cast<uint32_t>(std::min(longestChunk, wordSteps));
+  const size_t group = chunkSize(longest, count, membraneBytes());
   reserve(longest, group, group);
-  exit_.membranes.reserve(plan_, group);
+  membranes_.reserve(plan_, group);
   for (size_t first = 0; first < count; first += group) {
     exit_.left.resize(std::min(group, count - first));
     std::iota(exit_.left.begin(), exit_.left.end(), first);
@@ -63,16 +62,20 @@ void Engine::exitGroup(const EarlyExitOptions& options, const std::atomic<bool>&
   int32_t steps = 0;
   for (size_t c = 0; c < options.chunks.size() && !exit_.left.empty(); ++c) {
     const bool last = c + 1 == options.chunks.size();
-    Pass pass{exit_.left.size(), static_cast<uint32_t>(options.chunks[c]), cancelled};
-    exit_.potentials.resize(pass.steps * pass.images * classes);
-    pass.input = input_.data();
-    pass.potentials = exit_.potentials.data();
-    pass.totalImages = pass.images;
-    pass.before = c == 0 ? nullptr : &exit_.membranes;
-    pass.after = last ? nullptr : &exit_.membranes;
-    runLayers(pass);
-    steps += options.chunks[c];
-    letLeave(options, exit_.potentials.data() + (pass.steps - 1) * pass.images * classes, steps, last, result);
+    const int32_t end = steps + options.chunks[c];
+    uint32_t ran = 0;
+    for (; steps < end; steps += static_cast<int32_t>(ran)) {
+      ran = static_cast<uint32_t>(std::min(end - steps, wordSteps));
+      Pass pass{exit_.left.size(), ran, cancelled};
+      exit_.potentials.resize(pass.steps * pass.images * classes);
+      pass.input = input_.data();
+      pass.potentials = exit_.potentials.data();
+      pass.totalImages = pass.images;
+      pass.before = steps == 0 ? nullptr : &membranes_;
+      pass.after = last && steps + static_cast<int32_t>(ran) == end ? nullptr : &membranes_;
+      runLayers(pass);
+    }
+    letLeave(options, exit_.potentials.data() + (ran - 1) * exit_.left.size() * classes, steps, last, result);
     closeGaps();
   }
 }
@@ -108,7 +111,7 @@ void Engine::closeGaps() {
   pool_.parallelFor(exit_.moves.size() * parts, [&](size_t item, unsigned) {
     const EarlyExitScratch::Move move = exit_.moves[item / parts];
     const size_t layer = item % parts;
-    if (layer < plan_.layers.size()) return exit_.membranes.copyImage(plan_.layers[layer], layer, move.from, move.to);
+    if (layer < plan_.layers.size()) return membranes_.copyImage(plan_.layers[layer], layer, move.from, move.to);
     std::copy_n(input_.data() + move.from * pixels, pixels, input_.data() + move.to * pixels);
   });
 }

@@ -10,7 +10,7 @@ namespace noisefloor {
 enum class Confidence { margin, softmax };
 
 struct EarlyExitOptions {
-  std::vector<int32_t> chunks;  ///< time steps, each 1 to 64; after each chunk images may leave
+  std::vector<int32_t> chunks;  ///< time steps, each 1 or more; after each chunk images may leave
   Confidence measure = Confidence::margin;
   double threshold = 0;  ///< an image leaves once its confidence is no smaller
   double unit = 1;       ///< a logit after T steps is potential * unit / T
@@ -26,8 +26,7 @@ double confidenceOf(const int32_t* potentials, size_t classes, int32_t steps, co
 
 /// What early exit needs besides what every run needs. Grows, then stays.
 struct EarlyExitScratch {
-  Membranes membranes;
-  std::vector<int32_t> potentials;  ///< [steps of a chunk][images left][classes]
+  std::vector<int32_t> potentials;  ///< [steps of a pass][images left][classes]
   std::vector<size_t> left;         ///< images that have not left, by their place in the batch
   std::vector<bool> leaves;
   struct Move {

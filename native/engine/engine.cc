@@ -5,6 +5,7 @@
 #include <string>
 
 #include "error.h"
+#include "max_pool.h"
 #include "pass.h"
 #include "quantize.h"
 
@@ -17,14 +18,14 @@ constexpr size_t storeBudget = size_t{192} << 20;
 
 }  // namespace
 
-Engine::Engine(const ModelDescription& model, Isa isa, unsigned threads)
-    : plan_(makePlan(model)), isa_(isa), pool_(threads), stores_(plan_.slots), scratch_(pool_.size()) {}
+Engine::Engine(ModelDescription model, Isa isa, unsigned threads)
+    : plan_(makePlan(std::move(model))), isa_(isa), pool_(threads), stores_(plan_.slots), scratch_(pool_.size()) {}
 
 /// As many images at a time as the spike stores allow, in chunks of nearly equal size.
 size_t Engine::chunkSize(uint32_t steps, size_t count, size_t bytesPerImage) {
   slotBytes_.assign(plan_.slots, 0);
   for (const Layer& layer : plan_.layers) {
-    if (layer.spiking) slotBytes_[layer.slot] = std::max(slotBytes_[layer.slot], LayerPass::storeBytes(layer, steps, 1));
+    if (!layer.readout()) slotBytes_[layer.slot] = std::max(slotBytes_[layer.slot], LayerPass::storeBytes(layer, steps, 1));
   }
   size_t perImage = bytesPerImage + 1;
   for (size_t bytes : slotBytes_) perImage += bytes;
@@ -35,7 +36,7 @@ size_t Engine::chunkSize(uint32_t steps, size_t count, size_t bytesPerImage) {
 
 void Engine::reserve(uint32_t steps, size_t images, size_t inputs) {
   for (const Layer& layer : plan_.layers) {
-    if (layer.spiking) LayerPass::reserveStore(layer, steps, images, stores_[layer.slot]);
+    if (!layer.readout()) LayerPass::reserveStore(layer, steps, images, stores_[layer.slot]);
   }
   input_.reserve(inputs * static_cast<size_t>(plan_.input.size()));
 }
@@ -55,18 +56,27 @@ RunResult Engine::run(const float* images, size_t count, const RunOptions& optio
     if (options.counts) result.counts.emplace_back(count * static_cast<size_t>(layer.shape.size()));
   }
   if (count == 0) return result;
-  const size_t chunk = chunkSize(steps, count, 0);
-  reserve(steps, chunk, chunk);
+  const uint32_t longest = std::min<uint32_t>(steps, wordSteps);
+  const bool inPasses = longest < steps;
+  const size_t chunk = chunkSize(longest, count, inPasses ? membraneBytes() : 0);
+  reserve(longest, chunk, chunk);
+  if (inPasses) membranes_.reserve(plan_, chunk);
   for (size_t first = 0; first < count; first += chunk) {
-    Pass pass{std::min(chunk, count - first), steps, cancelled};
-    pass.input = input_.data();
-    pass.potentials = result.potentials.data() + first * static_cast<size_t>(plan_.layers.back().shape.channels);
-    pass.totalImages = count;
-    pass.result = &result;
-    pass.options = options;
-    pass.firstImage = first;
-    quantize(images + first * static_cast<size_t>(plan_.input.size()), pass.images, first, "Image");
-    runLayers(pass);
+    const size_t imagesOfPass = std::min(chunk, count - first);
+    quantize(images + first * static_cast<size_t>(plan_.input.size()), imagesOfPass, first, "Image");
+    for (uint32_t done = 0; done < steps; done += longest) {
+      Pass pass{imagesOfPass, std::min(longest, steps - done), cancelled};
+      pass.input = input_.data();
+      pass.potentials = result.potentials.data() + (done * count + first) * static_cast<size_t>(plan_.layers.back().shape.channels);
+      pass.totalImages = count;
+      pass.before = done == 0 ? nullptr : &membranes_;
+      pass.after = done + pass.steps == steps ? nullptr : &membranes_;
+      pass.result = &result;
+      pass.options = options;
+      pass.firstImage = first;
+      pass.firstStep = done;
+      runLayers(pass);
+    }
   }
   return result;
 }
@@ -112,9 +122,9 @@ void Engine::runLayers(const Pass& pass) {
     output.statistics = pass.options.statistics;
     if (pass.before != nullptr) output.before = pass.before->of(l);
     if (pass.after != nullptr) output.after = pass.after->of(l);
-    if (!layer.spiking) {
+    if (layer.readout()) {
       output.potentials = pass.potentials;
-    } else if (pass.options.counts) {
+    } else if (layer.spiking && pass.options.counts) {
       output.counts = pass.result->counts[spiking].data() + pass.firstImage * static_cast<size_t>(layer.shape.size());
     }
     const auto began = std::chrono::steady_clock::now();
@@ -125,7 +135,7 @@ void Engine::runLayers(const Pass& pass) {
     }
     if (output.statistics) {
       double* spikes = layer.spiking ? pass.result->spikes[spiking].data() : nullptr;
-      addStatistics(layer, chunk.steps, spikes, pass.result->operations.data() + synapse);
+      addStatistics(pass, layer, spikes, pass.result->operations.data() + synapse);
     }
     spiking += layer.spiking ? 1 : 0;
     synapse += layer.synapses.size();
@@ -141,14 +151,27 @@ void Engine::runLayer(const Pass& pass, const Chunk& chunk, const Layer& layer, 
   });
   // A cancelled pass leaves its spikes unfinished: nothing may read them.
   pass.throwIfCancelled();
+  if (!layer.maxPool || output.after == nullptr) return;
+  pool_.parallelFor(pass.images * static_cast<size_t>(layer.stateShape.height), [&](size_t row, unsigned) {
+    countSourceSpikes(chunk, layer, row, output.before, output.after);
+  });
 }
 
-void Engine::addStatistics(const Layer& layer, uint32_t steps, double* spikes, std::vector<double>* operations) const {
+size_t Engine::membraneBytes() const {
+  size_t bytes = 0;
+  for (const Layer& layer : plan_.layers) bytes += sizeof(int32_t) * Membranes::sizeOf(layer);
+  return bytes;
+}
+
+void Engine::addStatistics(const Pass& pass, const Layer& layer, double* spikes, std::vector<double>* operations) const {
   for (const Scratch& scratch : scratch_) {
-    for (uint32_t t = 0; spikes != nullptr && t < steps; ++t) spikes[t] += static_cast<double>(scratch.spikes[t]);
+    for (uint32_t t = 0; spikes != nullptr && t < pass.steps; ++t) spikes[pass.firstStep + t] += static_cast<double>(scratch.spikes[t]);
     for (size_t s = 0; s < layer.synapses.size(); ++s) {
-      std::vector<double>& sums = operations[s];
-      for (size_t t = 0; t < sums.size(); ++t) sums[t] += static_cast<double>(scratch.operations[s * steps + t]);
+      const bool analog = layer.synapses[s].analog();
+      if (analog && pass.firstStep > 0) continue;  // once an image
+      for (uint32_t t = 0; t < (analog ? 1 : pass.steps); ++t) {
+        operations[s][pass.firstStep + t] += static_cast<double>(scratch.operations[s * pass.steps + t]);
+      }
     }
   }
 }

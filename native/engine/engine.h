@@ -13,7 +13,7 @@
 namespace noisefloor {
 
 struct RunOptions {
-  int32_t timeSteps = 1;  ///< 1 to 64
+  int32_t timeSteps = 1;  ///< 1 to maxTimeSteps
   bool statistics = false;
   bool counts = false;
   std::vector<double>* layerSeconds = nullptr;  ///< for the tools of native/bench: adds the time of each layer
@@ -24,7 +24,7 @@ struct RunResult {
   std::vector<int32_t> potentials;               ///< [timeSteps][images][classes]
   std::vector<std::vector<double>> spikes;       ///< per spiking layer [timeSteps]
   std::vector<std::vector<double>> operations;   ///< per synapse [timeSteps], or [1] from the input
-  std::vector<std::vector<uint8_t>> counts;      ///< per spiking layer [images][C][H][W]
+  std::vector<std::vector<uint16_t>> counts;     ///< per spiking layer [images][C][H][W]
 };
 
 struct Pass;
@@ -33,7 +33,7 @@ struct Pass;
 /// One run at a time; the memory of a run stays for the next.
 class Engine {
  public:
-  Engine(const ModelDescription& model, Isa isa, unsigned threads);
+  Engine(ModelDescription model, Isa isa, unsigned threads);
 
   const Plan& plan() const { return plan_; }
   Isa isa() const { return isa_; }
@@ -63,7 +63,8 @@ class Engine {
   void exitGroup(const EarlyExitOptions& options, const std::atomic<bool>& cancelled, EarlyExitResult& result);
   void letLeave(const EarlyExitOptions& options, const int32_t* potentials, int32_t steps, bool all, EarlyExitResult& result);
   void closeGaps();
-  void addStatistics(const Layer& layer, uint32_t steps, double* spikes, std::vector<double>* operations) const;
+  size_t membraneBytes() const;
+  void addStatistics(const Pass& pass, const Layer& layer, double* spikes, std::vector<double>* operations) const;
 
   Plan plan_;
   Isa isa_;
@@ -73,6 +74,7 @@ class Engine {
   Countdowns tilesLeft_;
   std::vector<size_t> slotBytes_;
   Buffer<int16_t> input_;
+  Membranes membranes_;  ///< between the passes of a run
   EarlyExitScratch exit_;
 };
 

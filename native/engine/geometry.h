@@ -41,6 +41,11 @@ struct Geometry {
     }
   }
 
+  /// Do outputs see one window of the source through one weight?
+  bool pointwise() const { return taps() == 1 && padding.top + padding.left + padding.bottom + padding.right == 0; }
+  /// Rows of the source that an output row sees: of a pool's window where one weight sees it, else of the kernel.
+  int32_t mergedRows() const { return pools() ? poolKernel.y : kernel.y; }
+
   bool pools() const { return poolSize() != 1 || poolStride.y != 1 || poolStride.x != 1; }
 
   /// Place of a tap, numbered row by row, in the order of columns.

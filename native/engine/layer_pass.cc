@@ -38,7 +38,7 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
   accStride_ = layer.synapses.size() * chunk.steps * layer.width;
   const size_t positions = rows_ * rowWidth_;
   // Where the weights come in several units, a thread keeps to its own blocks: so they pass through the caches once.
-  const bool heavy = layer.units.size() > 1;
+  const bool heavy = layer.heavy;
   const size_t most = heavy ? std::max(minTile, tileBytes / (sizeof(int32_t) * accStride_)) : maxTile;
   const size_t wanted = heavy ? divideUp(threads, std::min<size_t>(threads, layer.blocks)) : itemsPerThread * threads;
   tileRows_ = divideUp(std::clamp(divideUp(positions, wanted), minTile, most), rowWidth_);
@@ -73,14 +73,15 @@ void LayerPass::prepare(Scratch& scratch) const {
   const size_t positions = tileRows_ * rowWidth_;
   scratch.segments.reserve(mostSegments());
   scratch.segmentEnds.reserve(positions * layer_.units.size());
+  if (layer_.maxPool) scratch.window.reserve(layer_);
   for (const Synapse& s : layer_.synapses) {
-    scratch.listedRows.reserve(static_cast<size_t>(s.geometry.kernel.y));
+    scratch.listedRows.reserve(static_cast<size_t>(s.geometry.mergedRows()));
     scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
   }
   size_t starts = 0;
   scratch.merged.reserve(mergedSize(starts));
   scratch.mergedStarts.reserve(starts);
-  scratch.acc.reserve((layer_.units.size() > 1 ? positions : 1) * accStride_);
+  scratch.acc.reserve((layer_.heavy ? positions : 1) * accStride_);
   scratch.terms.resize(layer_.synapses.size());
   if (!output_.statistics) return;
   scratch.operations.assign(layer_.synapses.size() * chunk_.steps, 0);
@@ -98,18 +99,29 @@ void LayerPass::run(size_t item, Scratch& scratch) {
   const Tile range = tile(item / groups_);
   const uint32_t firstBlock = static_cast<uint32_t>(group * layer_.blocks / groups_);
   const uint32_t endBlock = static_cast<uint32_t>((group + 1) * layer_.blocks / groups_);
+  if (layer_.maxPool) {
+    Position at(range.begin, layer_.shape);
+    for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
+      for (uint32_t block = firstBlock; block < endBlock; ++block) poolSpikes(chunk_, layer_, i, at, block, output_.before, scratch.window);
+    }
+    if (groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
+    return;
+  }
   fetchWeights(firstBlock, scratch);
   mergeRows(range, scratch);
   collectSegments(range, scratch);
-  const bool fused = layer_.units.size() <= 1;
+  const bool heavy = layer_.heavy;
   for (uint32_t block = firstBlock; block < endBlock; ++block) {
-    if (!fused) {
+    if (heavy) {
       for (size_t unit = 0; unit < layer_.units.size(); ++unit) gatherUnit(range, block, unit, block + 1 < endBlock, scratch);
     }
     Position at(range.begin, layer_.shape);
     for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
-      if (fused && !layer_.units.empty()) gatherOne(i - range.begin, range.end - range.begin, block, 0, scratch.acc.data(), scratch);
-      finishPosition(i, at, block, scratch.acc.data() + (fused ? 0 : (i - range.begin) * accStride_), scratch);
+      const size_t position = i - range.begin;
+      for (size_t unit = 0; unit < layer_.units.size() && !heavy; ++unit) {
+        gatherOne(position, range.end - range.begin, block, unit, scratch.acc.data(), scratch);
+      }
+      finishPosition(i, at, block, scratch.acc.data() + (heavy ? position * accStride_ : 0), scratch);
     }
   }
   if (output_.statistics && group == 0) countRows(range, scratch);
@@ -129,7 +141,7 @@ void LayerPass::countRows(const Tile& range, Scratch& scratch) const {
 
 /// Fetches the first weights that a worker needs, in order: gathering would fetch them row by row, as spikes come.
 void LayerPass::fetchWeights(uint32_t block, Scratch& scratch) const {
-  if (layer_.units.empty() || (scratch.fetched == &layer_ && layer_.units.size() == 1)) return;
+  if (layer_.units.empty() || (scratch.fetched == &layer_ && !layer_.heavy)) return;
   scratch.fetched = &layer_;
   const uint8_t* weights = weightsOf(layer_.units[0], block);
   for (size_t byte = 0; byte < unitSize(layer_.units[0]); byte += cacheLine) __builtin_prefetch(weights + byte, 0, 2);
@@ -153,7 +165,7 @@ size_t LayerPass::mergedSize(size_t& starts) const {
     if (!s.merged) continue;
     const Shape& source = s.geometry.source;
     const size_t rowSize = static_cast<size_t>(source.width) * static_cast<size_t>(source.channels) * chunk_.steps;
-    size += tileRows_ * (rowSize * static_cast<size_t>(s.geometry.kernel.y) + listSlack);
+    size += tileRows_ * (rowSize * static_cast<size_t>(s.geometry.mergedRows()) + listSlack);
     starts += tileRows_ * Chunk::startsPerRow(source, chunk_.lists.listCount);
   }
   return size;
@@ -178,29 +190,37 @@ void LayerPass::mergeRows(const Tile& range, Scratch& scratch) const {
 void LayerPass::mergeRow(const Synapse& s, size_t row, uint32_t* starts, Scratch& scratch) const {
   const Layer& source = chunk_.sourceOf(s);
   const Geometry& g = s.geometry;
-  const size_t height = static_cast<size_t>(layer_.shape.height);
-  const int32_t oy = static_cast<int32_t>(row % height);
-  const Geometry::Range kernelRows = g.kernelRows(oy);
-  scratch.listedRows.clear();
-  for (int32_t ky = kernelRows.begin; ky < kernelRows.end; ++ky) {
-    const int32_t y = oy * g.stride.y - g.padding.top + ky;
-    const size_t position = (row / height * static_cast<size_t>(g.source.height) + static_cast<size_t>(y)) *
-                            static_cast<size_t>(g.source.width);
-    scratch.listedRows.push_back({chunk_.storeOf(source).words.data() + position * chunk_.wordStride(source),
-                                  chunk_.startsOf(source, row / height, y, 0),
-                                  indexUnit * static_cast<uint32_t>(ky) * source.channelStride()});
-  }
+  const uint32_t stride = source.channelStride();
+  listRows(s, row, scratch);
   const ListedRow* rows = scratch.listedRows.data();
   const uint32_t rowCount = static_cast<uint32_t>(scratch.listedRows.size());
   const uint32_t width = static_cast<uint32_t>(g.source.width);
-  const uint32_t advance = indexUnit * static_cast<uint32_t>(g.kernel.y - 1) * source.channelStride();
+  // From column to column the weights move by a column of the kernel; behind a pool they stay, modulo 2^32.
+  const uint32_t advance = indexUnit * (g.pools() ? 0 - stride : static_cast<uint32_t>(g.kernel.y - 1) * stride);
   const StepLists& lists = chunk_.lists;
   if (chunk_.word.mergeWords != nullptr) {
-    chunk_.word.mergeWords(rows, rowCount, width, source.channelStride(), lists.rules, lists.listCount, advance,
-                           scratch.merged.data(), starts);
+    chunk_.word.mergeWords(rows, rowCount, width, stride, lists.rules, lists.listCount, advance, scratch.merged.data(), starts);
   } else {
     chunk_.kernels->merge(chunk_.storeOf(source).indices.data(), rows, rowCount, width, lists.listCount, advance,
                           scratch.merged.data(), starts);
+  }
+}
+
+/// The rows of the source that an output row sees.
+void LayerPass::listRows(const Synapse& s, size_t row, Scratch& scratch) const {
+  const Layer& source = chunk_.sourceOf(s);
+  const Geometry& g = s.geometry;
+  const size_t image = row / static_cast<size_t>(layer_.shape.height);
+  const int32_t oy = static_cast<int32_t>(row % static_cast<size_t>(layer_.shape.height));
+  const Geometry::Range seen = g.pools() ? Geometry::Range{0, g.poolKernel.y} : g.kernelRows(oy);
+  const int32_t first = g.pools() ? oy * g.stride.y * g.poolStride.y : oy * g.stride.y - g.padding.top;
+  const uint32_t rowWeights = g.pools() ? 0 : indexUnit * source.channelStride();
+  scratch.listedRows.clear();
+  for (int32_t i = seen.begin; i < seen.end; ++i) {
+    const size_t position = (image * static_cast<size_t>(g.source.height) + static_cast<size_t>(first + i)) *
+                            static_cast<size_t>(g.source.width);
+    scratch.listedRows.push_back({chunk_.storeOf(source).words.data() + position * chunk_.wordStride(source),
+                                  chunk_.startsOf(source, image, first + i, 0), rowWeights * static_cast<uint32_t>(i)});
   }
 }
 
@@ -228,6 +248,11 @@ void LayerPass::addMergedSegments(const Unit& unit, size_t row, Scratch& scratch
   const int64_t columnRows = int64_t{g.kernel.y} * chunk_.sourceOf(s).channelStride();
   const uint32_t listStride = static_cast<uint32_t>(g.source.width) + 1;
   for (int32_t x = 0; x < layer_.shape.width; ++x) {
+    if (g.pools()) {
+      scratch.segments.push_back({starts + x * g.stride.x * g.poolStride.x, static_cast<uint32_t>(g.poolKernel.x), listStride, 0});
+      scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
+      continue;
+    }
     const Geometry::Range seen = g.kernelColumns(x);
     const int32_t begin = std::min(std::max(unit.firstColumn, seen.begin), seen.end);
     const int32_t end = std::max(begin, std::min(unit.endColumn, seen.end));
@@ -423,9 +448,10 @@ void LayerPass::countSpikes(size_t index) const {
   const size_t positions = static_cast<size_t>(layer_.shape.positions());
   const size_t within = index - at.image * positions;
   const uint8_t* words = chunk_.storeOf(layer_).words.data() + index * chunk_.wordStride(layer_);
-  uint8_t* counts = output_.counts + at.image * static_cast<size_t>(layer_.shape.size()) + within;
+  uint16_t* counts = output_.counts + at.image * static_cast<size_t>(layer_.shape.size()) + within;
   for (size_t c = 0; c < static_cast<size_t>(layer_.shape.channels); ++c) {
-    counts[c * positions] = popcount(words + c * chunk_.word.bytes, chunk_.word.bytes);
+    const uint32_t before = counts[c * positions];
+    counts[c * positions] = static_cast<uint16_t>(before + popcount(words + c * chunk_.word.bytes, chunk_.word.bytes));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "chunk.h"
+#include "max_pool.h"
 
 namespace noisefloor {
 
@@ -17,6 +18,7 @@ struct Scratch {
   std::vector<uint32_t> segmentEnds; ///< [unit][position of the tile]
   Buffer<int32_t> acc;               ///< [position][synapse][steps][width]
   Buffer<int16_t> patch;
+  WindowScratch window;              ///< of max-pooling
   std::vector<Term> terms;
   const Layer* fetched = nullptr;    ///< whose weights the worker has fetched
   std::vector<uint64_t> operations;  ///< [synapse][steps], with statistics
@@ -42,9 +44,9 @@ class Countdowns {
 struct LayerOutput {
   int32_t* potentials = nullptr;  ///< read-out: of the first image of the chunk at step 0, [steps][total images][classes]
   size_t totalImages = 0;
-  uint8_t* counts = nullptr;  ///< spiking, if asked: of the first image of the chunk, [image][C][H][W]
+  uint16_t* counts = nullptr;  ///< spiking, if asked: of the first image of the chunk, [image][C][H][W]; added to
   bool statistics = false;
-  // Potentials [image][y][x][channelStride] around the pass.
+  // What passes carry, see Membranes, around the pass.
   const int32_t* before = nullptr;  ///< null: the initial ones
   int32_t* after = nullptr;         ///< may be `before`; null: nobody asks
 };
@@ -87,6 +89,7 @@ class LayerPass {
   size_t mergedSize(size_t& starts) const;
   void mergeRows(const Tile& range, Scratch& scratch) const;
   void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;
+  void listRows(const Synapse& synapse, size_t row, Scratch& scratch) const;
   void collectSegments(const Tile& range, Scratch& scratch) const;
   void addMergedSegments(const Unit& unit, size_t row, Scratch& scratch) const;
   void addSegments(const Unit& unit, Position at, Scratch& scratch) const;

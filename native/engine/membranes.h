@@ -6,8 +6,9 @@
 
 namespace noisefloor {
 
-/// The potentials of all neurons, and of the read-out, of some images between two passes: [image][y][x][channelStride] of
-/// each layer. Layers without a pass behind them are at their initial potentials.
+/// The potentials of all neurons and of the read-out, and the spike counts of what max-pooling reads, of some images
+/// between two passes: [image][y][x][channelStride] of each layer's stateShape. Layers without a
+/// pass behind them are at their initial potentials.
 class Membranes {
  public:
   /// Grows to at least `images`; the old contents are lost.
@@ -24,7 +25,7 @@ class Membranes {
     std::memcpy(of(index) + to * size, of(index) + from * size, sizeof(int32_t) * size);
   }
 
-  static size_t sizeOf(const Layer& layer) { return static_cast<size_t>(layer.shape.positions()) * layer.channelStride(); }
+  static size_t sizeOf(const Layer& layer) { return static_cast<size_t>(layer.stateShape.positions()) * layer.channelStride(); }
 
  private:
   std::vector<Buffer<int32_t>> layers_;

@@ -26,16 +26,17 @@ struct Pass {
   RunResult* result = nullptr;
   RunOptions options{};
   size_t firstImage = 0;
+  uint32_t firstStep = 0;
 
   void throwIfCancelled() const {
     if (cancelled) throw EngineError(ErrorCode::aborted, "The run was aborted.");
   }
 };
 
-/// Throws INVALID_ARGUMENT unless a pass can run as many steps.
-inline void checkTimeSteps(int32_t steps) {
-  if (steps >= 1 && steps <= maxTimeSteps) return;
-  throw EngineError(ErrorCode::invalidArgument, "Expected 1 to " + std::to_string(maxTimeSteps) +
+/// Throws INVALID_ARGUMENT unless there are 1 to `most` steps.
+inline void checkTimeSteps(int32_t steps, int32_t most = maxTimeSteps) {
+  if (steps >= 1 && steps <= most) return;
+  throw EngineError(ErrorCode::invalidArgument, "Expected 1 to " + std::to_string(most) +
                                                     " for timeSteps but received " + std::to_string(steps));
 }
 

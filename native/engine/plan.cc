@@ -12,7 +12,33 @@ namespace {
 /// Weights of a unit. Half of the second-level cache of common processors, with room for the next unit, fetched ahead.
 constexpr size_t unitBytes = 96 << 10;
 
-uint32_t blockWidth(int32_t channels) { return channels <= 32 ? 32 : 64; }
+/// A wide block walks each list for more channels at once, which counts where lists are short; a narrow one keeps more of its
+/// weights in the caches. Bytes of weights of one kernel column, at most, for kernels of one tap and of more.
+constexpr size_t wideTap = 128 << 10;
+constexpr size_t wideColumn = 64 << 10;
+
+bool fitsWide(const SynapseDescription& s, const Plan& plan, uint32_t width) {
+  if (s.source == inputSource) return false;
+  if (!s.convolution || s.groups > 1) return true;
+  if (!std::holds_alternative<std::vector<int8_t>>(s.weight)) return false;
+  const size_t inputs = plan.layers[static_cast<size_t>(s.source)].channelStride();
+  const bool tap = s.kernel.y * s.kernel.x == 1;
+  if (!tap && width > 128) return false;
+  return inputs * static_cast<size_t>(s.kernel.y) * width <= (tap ? wideTap : wideColumn);
+}
+
+/// The widest block that fits and leaves few channels unused.
+uint32_t blockWidth(const LayerDescription& layer, const Plan& plan) {
+  const uint32_t channels = static_cast<uint32_t>(layer.shape.channels);
+  if (channels <= 32) return 32;
+  const auto padded = [&](uint32_t width) { return (channels + width - 1) / width * width; };
+  for (uint32_t width = 256; width > 64; width /= 2) {
+    const auto fits = [&](const SynapseDescription& s) { return fitsWide(s, plan, width); };
+    if (padded(width) > padded(64) + padded(64) / 8) continue;
+    if (std::all_of(layer.synapses.begin(), layer.synapses.end(), fits)) return width;
+  }
+  return 64;
+}
 
 Geometry makeGeometry(const SynapseDescription& s, const Shape& source) {
   Geometry g;
@@ -51,13 +77,27 @@ Synapse makeSynapse(const SynapseDescription& s, const Shape& source, const Laye
   synapse.multiplier = padded(s.multiplier, layer, 1);
   synapse.shift = s.shift;
   synapse.half = s.shift > 0 ? 1 << (s.shift - 1) : 0;
-  synapse.merged = synapse.method == Method::gather && !synapse.geometry.pools();
+  synapse.merged = synapse.method == Method::gather && (!synapse.geometry.pools() || synapse.geometry.pointwise());
   packWeights(s, layer, synapse);
   return synapse;
 }
 
+void makeMaxPool(const MaxPoolDescription& pool, const Shape& source, Layer& layer) {
+  layer.maxPool = true;
+  layer.stateShape = source;
+  layer.poolSource = pool.source;
+  Geometry& g = layer.poolWindows;
+  g.source = source;
+  g.kernel = pool.kernel;
+  g.stride = pool.stride;
+  g.padding = pool.padding;
+  g.pooledHeight = source.height;
+  g.pooledWidth = source.width;
+}
+
 /// Cuts the gathering synapses of a layer into units.
 void makeUnits(Layer& layer) {
+  size_t bytes = 0;
   for (size_t i = 0; i < layer.synapses.size(); ++i) {
     const Synapse& s = layer.synapses[i];
     if (s.method != Method::gather) continue;
@@ -65,18 +105,20 @@ void makeUnits(Layer& layer) {
     const size_t columnBytes = s.tapBytes * static_cast<size_t>(kernel.y);
     const int32_t fit = std::max(1, static_cast<int32_t>(unitBytes / columnBytes));
     const int32_t columns = s.merged ? std::min(kernel.x, fit) : kernel.x;
+    bytes += s.blockBytes;
     for (int32_t first = 0; first < kernel.x; first += columns) {
       layer.units.push_back({i, first, std::min(first + columns, kernel.x)});
     }
   }
+  layer.heavy = layer.units.size() > 1 && bytes > unitBytes;
 }
 
 Layer makeLayer(const LayerDescription& description, const Plan& plan) {
   Layer layer;
   layer.name = description.name;
   layer.spiking = description.spiking;
-  layer.shape = description.shape;
-  layer.width = blockWidth(description.shape.channels);
+  layer.shape = layer.stateShape = description.shape;
+  layer.width = blockWidth(description, plan);
   layer.blocks = (static_cast<uint32_t>(description.shape.channels) + layer.width - 1) / layer.width;
   layer.bias = padded(description.bias, layer, 0);
   if (layer.spiking) {
@@ -86,6 +128,10 @@ Layer makeLayer(const LayerDescription& description, const Plan& plan) {
   for (const SynapseDescription& s : description.synapses) {
     const Shape& source = s.source == inputSource ? plan.input : plan.layers[static_cast<size_t>(s.source)].shape;
     layer.synapses.push_back(makeSynapse(s, source, layer));
+  }
+  if (description.maxPool) {
+    const MaxPoolDescription& pool = *description.maxPool;
+    makeMaxPool(pool, plan.layers[static_cast<size_t>(pool.source)].shape, layer);
   }
   makeUnits(layer);
   layer.currents = currentRanges(description);
@@ -97,6 +143,7 @@ void assignSlots(Plan& plan) {
   std::vector<size_t> lastReader(plan.layers.size());
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     lastReader[i] = std::max(lastReader[i], i);
+    if (plan.layers[i].maxPool) lastReader[static_cast<size_t>(plan.layers[i].poolSource)] = i;
     for (const Synapse& s : plan.layers[i].synapses) {
       if (s.analog()) continue;
       lastReader[static_cast<size_t>(s.source)] = i;
@@ -118,15 +165,16 @@ void assignSlots(Plan& plan) {
 
 }  // namespace
 
-Plan makePlan(const ModelDescription& model) {
+Plan makePlan(ModelDescription model) {
   validate(model);
   Plan plan;
   plan.input = model.input;
   plan.inputScale = model.inputScale;
   plan.layers.reserve(model.layers.size());
-  for (const LayerDescription& layer : model.layers) {
+  for (LayerDescription& layer : model.layers) {
     plan.layers.push_back(makeLayer(layer, plan));
     plan.synapses += layer.synapses.size();
+    layer = {};
   }
   assignSlots(plan);
   return plan;

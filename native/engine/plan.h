@@ -34,7 +34,7 @@ struct Synapse {
   size_t rowBytes = 0;
   size_t tapBytes = 0;
   size_t blockBytes = 0;
-  bool merged = false;  ///< gathers through merged lists: no pool
+  bool merged = false;  ///< gathers through merged lists: no pool, or one tap that sees its window
 
   // dense: [block][pairs][width][2], inputs ordered [tap][window][channel]; see kernels/dense.h.
   Buffer<int16_t> matrix;
@@ -63,11 +63,16 @@ struct Unit {
 struct Layer {
   std::string name;
   bool spiking = true;
+  bool maxPool = false;
   Shape shape;
+  Shape stateShape;        ///< of what passes carry: potentials, or spike counts of the source of max-pooling
+  int32_t poolSource = 0;  ///< of max-pooling
+  Geometry poolWindows;    ///< of max-pooling
   uint32_t width = 32;  ///< channels of a block
   uint32_t blocks = 1;
   std::vector<Synapse> synapses;
   std::vector<Unit> units;
+  bool heavy = false;  ///< the weights of a block do not fit together: a unit is for all positions of a tile, then the next one
   // [paddedChannels]; padding neurons get no input and a threshold that 0 never reaches.
   std::vector<int32_t> bias;
   std::vector<int32_t> threshold;
@@ -78,6 +83,7 @@ struct Layer {
   bool merged = false;  ///< some later synapse reads merged lists of its spikes
   size_t slot = 0;      ///< which of the plan's spike stores holds it
 
+  bool readout() const { return !spiking && !maxPool; }
   uint32_t paddedChannels() const { return width * blocks; }
   uint32_t channelStride() const { return roundedChannels(shape.channels); }
   /// Channels of a block that have words: the last block may be narrower.
@@ -101,6 +107,7 @@ struct Plan {
 };
 
 /// Validates and lays out. Throws EngineError.
-Plan makePlan(const ModelDescription& model);
+/// A description that is moved in is freed layer by layer, so that no second copy of all weights ever lives beside the plan.
+Plan makePlan(ModelDescription model);
 
 }  // namespace noisefloor

@@ -51,7 +51,7 @@ EngineError outOfRange(const Layer& layer, uint64_t steps, size_t done, size_t c
   const std::string within = steps == 0 ? "the next step" : "the next " + std::to_string(steps + 1) + " steps";
   return EngineError(ErrorCode::invalidArgument, "Within " + within + " the potentials of layer " + layer.name +
                                                      " could leave 32 bits: reset the stream" +
-                                                     (layer.spiking ? "." : ", or its read-out alone.") +
+                                                     (layer.readout() ? ", or its read-out alone." : ".") +
                                                      (done == 0 ? "" : " The stream has taken " + std::to_string(done) + " of these " +
                                                                            std::to_string(count) + " frames."));
 }
@@ -59,7 +59,7 @@ EngineError outOfRange(const Layer& layer, uint64_t steps, size_t done, size_t c
 }  // namespace
 
 PushResult Engine::push(StreamState& stream, const Frames& frames, const std::atomic<bool>& cancelled) {
-  checkTimeSteps(frames.steps);
+  checkTimeSteps(frames.steps, wordSteps);
   if (stream.interrupted) {
     throw EngineError(ErrorCode::aborted, "An earlier push of this stream ended in the middle: reset the stream.");
   }
@@ -94,7 +94,7 @@ PushResult Engine::push(StreamState& stream, const Frames& frames, const std::at
 /// How many of the frames that are not done fit into one pass: by the bits of a word, and by what int32 surely holds.
 size_t Engine::framesOfPass(StreamState& stream, const Frames& frames, size_t done) const {
   const uint64_t steps = static_cast<uint64_t>(frames.steps);
-  const uint64_t wanted = std::min<uint64_t>(frames.count - done, static_cast<uint64_t>(maxTimeSteps) / steps);
+  const uint64_t wanted = std::min<uint64_t>(frames.count - done, static_cast<uint64_t>(wordSteps) / steps);
   if (stream.stepsLeft < wanted * steps) {
     stream.stepsLeft = std::numeric_limits<uint64_t>::max();
     const Layer* first = nullptr;

@@ -10,13 +10,15 @@ namespace {
 
 /// Channel numbers are stored in 16 bits.
 constexpr int64_t maxChannels = 65535;
-/// Times 64 steps, the spikes of one image still have 32-bit indices.
+/// Times the 64 steps of a pass, the spikes of one image still have 32-bit indices.
 constexpr int64_t maxNeurons = int64_t{1} << 25;
 /// Keeps every product of two geometry fields in 64 bits and every coordinate in 32.
 constexpr int32_t maxExtent = 1 << 15;
 constexpr int64_t maxInputs = (int64_t{1} << 24) - 1;
 /// Weights on the analog input are stored once per element of the pool window.
 constexpr int64_t maxMatrix = int64_t{1} << 30;
+/// Windows of max-pooling: some bytes for each place of one.
+constexpr int64_t maxPoolArea = 32767;
 /// A kernel of 512 at each of 32,768 places.
 constexpr int64_t maxWindows = int64_t{1} << 24;
 
@@ -136,6 +138,24 @@ void checkNeurons(const LayerDescription& layer, const std::string& where) {
   }
 }
 
+void checkMaxPool(const ModelDescription& model, size_t layerIndex, const std::string& where) {
+  const LayerDescription& layer = model.layers[layerIndex];
+  const MaxPoolDescription& pool = *layer.maxPool;
+  require(!layer.spiking && layer.synapses.empty() && layer.bias.empty(), where, "max-pooling has neither neurons nor synapses");
+  require(pool.source >= 0 && pool.source < static_cast<int64_t>(layerIndex), where, "its source must be an earlier layer");
+  const Shape& source = model.layers[static_cast<size_t>(pool.source)].shape;
+  require(source.channels == layer.shape.channels, where, "max-pooling keeps the channels");
+  checkPair(pool.kernel, where + " kernel");
+  checkPair(pool.stride, where + " stride");
+  checkPadding(pool.padding, where + " padding");
+  const Padding& p = pool.padding;
+  require(p.top < pool.kernel.y && p.bottom < pool.kernel.y && p.left < pool.kernel.x && p.right < pool.kernel.x, where,
+          "the padding must be smaller than the kernel");
+  checkExtent(source.height, p.top, p.bottom, pool.kernel.y, pool.stride.y, layer.shape.height, where);
+  checkExtent(source.width, p.left, p.right, pool.kernel.x, pool.stride.x, layer.shape.width, where);
+  require(int64_t{pool.kernel.y} * pool.kernel.x <= maxPoolArea, where, "its windows must be at most " + text(maxPoolArea) + " large");
+}
+
 }  // namespace
 
 void validate(const ModelDescription& model) {
@@ -146,8 +166,12 @@ void validate(const ModelDescription& model) {
     const LayerDescription& layer = model.layers[i];
     const std::string where = "layer " + layer.name;
     const bool last = i + 1 == model.layers.size();
-    require(layer.spiking != last, where, last ? "the last layer must be the read-out" : "only the last layer is a read-out");
+    require(layer.readout() == last, where, last ? "the last layer must be the read-out" : "only the last layer is a read-out");
     checkShape(layer.shape, where);
+    if (layer.maxPool) {
+      checkMaxPool(model, i, where);
+      continue;
+    }
     checkNeurons(layer, where);
     require(!layer.synapses.empty(), where, "a layer needs a synapse");
     for (size_t s = 0; s < layer.synapses.size(); ++s) {

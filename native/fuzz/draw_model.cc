@@ -20,7 +20,10 @@ class Drawing {
   ModelDescription model() {
     drawInput();
     const int32_t layers = range(0, 5);
-    for (int32_t i = 0; i < layers; ++i) addLayer(pick(channelNumbers), {});
+    for (int32_t i = 0; i < layers; ++i) {
+      if (oneIn(4)) addMaxPool();
+      else addLayer(pick(channelNumbers), {});
+    }
     addReadout();
     for (int32_t n = range(0, 3); n > 1; --n) spoil();
     return std::move(model_);
@@ -161,6 +164,23 @@ class Drawing {
     model_.layers.push_back(std::move(layer));
   }
 
+  void addMaxPool() {
+    if (model_.layers.empty()) return;
+    MaxPoolDescription pool;
+    pool.source = range(0, static_cast<int32_t>(model_.layers.size()) - 1);
+    const Shape& in = shapeOf(pool.source);
+    pool.kernel = drawPair(3);
+    pool.stride = drawPair(3);
+    pool.padding = drawPadding();
+    LayerDescription layer;
+    layer.name = "layer" + std::to_string(model_.layers.size());
+    layer.spiking = false;
+    layer.shape = {in.channels, (in.height + pool.padding.top + pool.padding.bottom - pool.kernel.y) / pool.stride.y + 1,
+                   (in.width + pool.padding.left + pool.padding.right - pool.kernel.x) / pool.stride.x + 1};
+    layer.maxPool = pool;
+    model_.layers.push_back(std::move(layer));
+  }
+
   void addReadout() {
     addLayer(0, {pick(channelNumbers), 1, 1});
     LayerDescription& layer = model_.layers.back();
@@ -172,6 +192,7 @@ class Drawing {
   /// Makes one thing as no valid file has it, most likely.
   void spoil() {
     LayerDescription& layer = model_.layers[static_cast<size_t>(range(0, static_cast<int32_t>(model_.layers.size()) - 1))];
+    if (layer.maxPool) return spoilMaxPool(layer);
     SynapseDescription& s = layer.synapses[static_cast<size_t>(range(0, static_cast<int32_t>(layer.synapses.size()) - 1))];
     int32_t* const fields[] = {
         &model_.input.channels, &model_.input.height, &model_.input.width, &layer.shape.channels, &layer.shape.height,
@@ -188,6 +209,15 @@ class Drawing {
         *fields[range(0, static_cast<int32_t>(std::size(fields)) - 1)] =
             oneIn(4) ? data_.ConsumeIntegral<int32_t>() : pick(wildValues);
     }
+  }
+
+  void spoilMaxPool(LayerDescription& layer) {
+    MaxPoolDescription& pool = *layer.maxPool;
+    int32_t* const fields[] = {&pool.source, &pool.kernel.y, &pool.kernel.x, &pool.stride.y, &pool.stride.x, &pool.padding.top,
+                               &pool.padding.left, &pool.padding.bottom, &pool.padding.right, &layer.shape.channels,
+                               &layer.shape.height, &layer.shape.width};
+    *fields[range(0, static_cast<int32_t>(std::size(fields)) - 1)] =
+        oneIn(4) ? data_.ConsumeIntegral<int32_t>() : pick(wildValues);
   }
 
   FuzzedDataProvider& data_;

@@ -26,6 +26,8 @@ int64_t workOf(const ModelDescription& model) {
   int64_t work = model.input.size();
   for (const LayerDescription& layer : model.layers) {
     work += layer.shape.size();
+    if (layer.maxPool) work += int64_t{layer.maxPool->kernel.y} * layer.maxPool->kernel.x * layer.shape.size();
+    if (work > mostPlanned) return work;
     for (const SynapseDescription& s : layer.synapses) {
       const Shape& source = s.source == inputSource ? model.input : model.layers[static_cast<size_t>(s.source)].shape;
       const int64_t window = int64_t{s.poolKernel.y} * s.poolKernel.x;

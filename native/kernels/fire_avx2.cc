@@ -1,14 +1,21 @@
 #include <immintrin.h>
 
 #include "bits_avx2.h"
+#include "fire_plain.h"
 #include "kernels.h"
 
 namespace noisefloor {
 namespace {
 
+/// x where bit t of 8 consecutive words is set, else 0.
+template <typename Word>
+inline __m256i where8(const Word* words, uint32_t t, __m256i x) {
+  const __m256i first = _mm256_sll_epi32(bits8(words, t / 32), _mm_cvtsi32_si128(static_cast<int>(31 - t % 32)));
+  return _mm256_and_si256(_mm256_srai_epi32(first, 31), x);
+}
+
 inline __m256i load8(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 
-/// The caller passes termCount as a constant for the common numbers, so that the loop unrolls.
 template <typename Word>
 inline __m256i current(const Term* terms, uint32_t termCount, __m256i bias, uint32_t step, uint32_t w) {
   __m256i sum = bias;
@@ -16,9 +23,7 @@ inline __m256i current(const Term* terms, uint32_t termCount, __m256i bias, uint
     const Term& term = terms[i];
     const __m256i multiplier = load8(term.multiplier + w);
     if (term.words != nullptr) {
-      const __m256i bits = bits8(static_cast<const Word*>(term.words) + w, step / 32);
-      const __m256i first = _mm256_sll_epi32(bits, _mm_cvtsi32_si128(static_cast<int>(31 - step % 32)));
-      sum = _mm256_add_epi32(sum, _mm256_and_si256(_mm256_srai_epi32(first, 31), multiplier));
+      sum = _mm256_add_epi32(sum, where8(static_cast<const Word*>(term.words) + w, step, multiplier));
       continue;
     }
     const __m256i acc = load8(term.acc + static_cast<uint64_t>(step) * term.stepStride + w);
@@ -48,9 +53,34 @@ inline void store8(uint64_t* out, __m256i low, __m256i high) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 4), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
+struct Lanes {
+  using Vector = __m256i;
+  static constexpr uint32_t lanes = 8;
+  static Vector load(const int32_t* p) { return load8(p); }
+  static void store(int32_t* p, Vector x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+  static Vector set(int32_t x) { return _mm256_set1_epi32(x); }
+  static Vector add(Vector a, Vector b) { return _mm256_add_epi32(a, b); }
+  static Vector multiply(Vector a, Vector b) { return _mm256_mullo_epi32(a, b); }
+  static Vector shiftRight(Vector a, int32_t bits) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
+  template <typename Word>
+  static Vector addWhere(Vector sum, const Word* words, uint32_t t, Vector x) {
+    return _mm256_add_epi32(sum, where8(words, t, x));
+  }
+  static void fire(Vector& v, Vector threshold, Vector& word, Vector bit) {
+    const __m256i silent = _mm256_cmpgt_epi32(threshold, v);
+    v = _mm256_sub_epi32(v, _mm256_andnot_si256(silent, threshold));
+    word = _mm256_or_si256(word, _mm256_andnot_si256(silent, bit));
+  }
+  template <typename Word>
+  static void storeWords(Word* out, Vector low) {
+    store8(out, low, _mm256_setzero_si256());
+  }
+};
+
+/// Any terms.
 template <typename Word>
-__attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t termCount, const Neurons& neurons,
-                                                     uint32_t steps, uint32_t width, void* words) {
+__attribute__((noinline)) void fireTerms(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,
+                                         uint32_t width, Word* words) {
   for (uint32_t w = 0; w < width; w += 8) {
     const __m256i bias = load8(neurons.bias + w);
     const __m256i threshold = load8(neurons.threshold + w);
@@ -61,12 +91,10 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
       const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
       for (uint32_t t = 32 * half; t < end; ++t, bit = _mm256_slli_epi32(bit, 1)) {
         v = _mm256_add_epi32(v, current<Word>(terms, termCount, bias, t, w));
-        const __m256i silent = _mm256_cmpgt_epi32(threshold, v);
-        v = _mm256_sub_epi32(v, _mm256_andnot_si256(silent, threshold));
-        word[half] = _mm256_or_si256(word[half], _mm256_andnot_si256(silent, bit));
+        Lanes::fire(v, threshold, word[half], bit);
       }
     }
-    store8(static_cast<Word*>(words) + w, word[0], word[1]);
+    store8(words + w, word[0], word[1]);
     if (neurons.last != nullptr) _mm256_storeu_si256(reinterpret_cast<__m256i*>(neurons.last + w), v);
   }
 }
@@ -74,9 +102,8 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
                  void* words) {
-  if (termCount == 1) return fireTerms<Word>(terms, 1, neurons, steps, width, words);
-  if (termCount == 2) return fireTerms<Word>(terms, 2, neurons, steps, width, words);
-  fireTerms<Word>(terms, termCount, neurons, steps, width, words);
+  Word* const out = static_cast<Word*>(words);
+  if (!firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, out)) fireTerms(terms, termCount, neurons, steps, width, out);
 }
 
 }  // namespace

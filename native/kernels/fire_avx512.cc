@@ -1,12 +1,12 @@
 #include <immintrin.h>
 
 #include "bits_avx512.h"
+#include "fire_plain.h"
 #include "kernels.h"
 
 namespace noisefloor {
 namespace {
 
-/// The caller passes termCount as a constant for the common numbers, so that the loop unrolls.
 template <typename Word>
 inline __m512i current(const Term* terms, uint32_t termCount, __m512i bias, uint32_t step, uint32_t w) {
   __m512i sum = bias;
@@ -42,9 +42,34 @@ inline void store16(uint64_t* out, __m512i low, __m512i high) {
   _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi32(low, second, high));
 }
 
+struct Lanes {
+  using Vector = __m512i;
+  static constexpr uint32_t lanes = 16;
+  static Vector load(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static void store(int32_t* p, Vector x) { _mm512_storeu_si512(p, x); }
+  static Vector set(int32_t x) { return _mm512_set1_epi32(x); }
+  static Vector add(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
+  static Vector multiply(Vector a, Vector b) { return _mm512_mullo_epi32(a, b); }
+  static Vector shiftRight(Vector a, int32_t bits) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(bits)); }
+  template <typename Word>
+  static Vector addWhere(Vector sum, const Word* words, uint32_t t, Vector x) {
+    return _mm512_mask_add_epi32(sum, mask16(words, t), sum, x);
+  }
+  static void fire(Vector& v, Vector threshold, Vector& word, Vector bit) {
+    const __mmask16 fired = _mm512_cmpge_epi32_mask(v, threshold);
+    v = _mm512_mask_sub_epi32(v, fired, v, threshold);
+    word = _mm512_mask_or_epi32(word, fired, word, bit);
+  }
+  template <typename Word>
+  static void storeWords(Word* out, Vector low) {
+    store16(out, low, _mm512_setzero_si512());
+  }
+};
+
+/// Any terms.
 template <typename Word>
-__attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t termCount, const Neurons& neurons,
-                                                     uint32_t steps, uint32_t width, void* words) {
+__attribute__((noinline)) void fireTerms(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,
+                                         uint32_t width, Word* words) {
   for (uint32_t w = 0; w < width; w += 16) {
     const __m512i bias = _mm512_loadu_si512(neurons.bias + w);
     const __m512i threshold = _mm512_loadu_si512(neurons.threshold + w);
@@ -55,12 +80,10 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
       const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
       for (uint32_t t = 32 * half; t < end; ++t, bit = _mm512_slli_epi32(bit, 1)) {
         v = _mm512_add_epi32(v, current<Word>(terms, termCount, bias, t, w));
-        const __mmask16 fired = _mm512_cmpge_epi32_mask(v, threshold);
-        v = _mm512_mask_sub_epi32(v, fired, v, threshold);
-        word[half] = _mm512_mask_or_epi32(word[half], fired, word[half], bit);
+        Lanes::fire(v, threshold, word[half], bit);
       }
     }
-    store16(static_cast<Word*>(words) + w, word[0], word[1]);
+    store16(words + w, word[0], word[1]);
     if (neurons.last != nullptr) _mm512_storeu_si512(neurons.last + w, v);
   }
 }
@@ -68,9 +91,8 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
                  void* words) {
-  if (termCount == 1) return fireTerms<Word>(terms, 1, neurons, steps, width, words);
-  if (termCount == 2) return fireTerms<Word>(terms, 2, neurons, steps, width, words);
-  fireTerms<Word>(terms, termCount, neurons, steps, width, words);
+  Word* const out = static_cast<Word*>(words);
+  if (!firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, out)) fireTerms(terms, termCount, neurons, steps, width, out);
 }
 
 }  // namespace

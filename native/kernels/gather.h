@@ -25,7 +25,7 @@ struct Field {
 /// out[t][w] (+)= sum of row(base + index / indexUnit)[w] over the spikes of step t, for the steps of `pairs`, w < width.
 ///
 /// rows   one block of output channels, 64-byte aligned
-/// width  32 or 64 output channels
+/// width  32 or 64 output channels; i8 also 128 or 256
 /// add    to what `out` holds; else it is overwritten
 /// out    [steps][width]; every step is in one pair
 ///
@@ -42,17 +42,17 @@ using GatherFn = void(const uint8_t* rows, const Field& field, const StepPair* p
 
 /// Rows of zero weights change nothing, however many: their low bytes are taken off modulo 2^16.
 constexpr uint32_t gatherRun = 252;
-/// Lists hold multiples of this, so that an index times at most 8 is a byte offset: x86 addresses scale by up to 8.
+/// Lists hold multiples of this, so that an index times at most 8 is a byte offset in rows of 64: x86 addresses scale by up to 8.
 constexpr uint32_t indexUnit = 8;
 
 /// A row of zero weights: its low bytes are 128 in rows of int8, 0 in rows of int16.
 struct ZeroRow {
-  uint8_t bytes[128];
+  uint8_t bytes[256];
 };
 
 constexpr ZeroRow makeZeroRow(uint8_t low) {
   ZeroRow row = {};
-  for (int i = 0; i < 128; i += 2) row.bytes[i] = low;
+  for (int i = 0; i < 256; i += 2) row.bytes[i] = low;
   return row;
 }
 

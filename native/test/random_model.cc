@@ -75,6 +75,18 @@ int32_t ModelBuilder::spiking(std::vector<SynapseDescription> synapses, int32_t 
   return static_cast<int32_t>(model.layers.size()) - 1;
 }
 
+int32_t ModelBuilder::maxPool(MaxPoolDescription pool) {
+  const Shape& in = shapeOf(pool.source);
+  LayerDescription layer;
+  layer.name = "layer" + std::to_string(model.layers.size());
+  layer.spiking = false;
+  layer.shape = {in.channels, (in.height + pool.padding.top + pool.padding.bottom - pool.kernel.y) / pool.stride.y + 1,
+                 (in.width + pool.padding.left + pool.padding.right - pool.kernel.x) / pool.stride.x + 1};
+  layer.maxPool = pool;
+  model.layers.push_back(std::move(layer));
+  return static_cast<int32_t>(model.layers.size()) - 1;
+}
+
 void ModelBuilder::readout(int32_t source, int32_t classes, Pair poolKernel, Pair poolStride) {
   const Shape& in = shapeOf(source);
   SynapseDescription form;
@@ -103,7 +115,7 @@ ModelBuilder randomModel(uint32_t seed) {
   ModelBuilder b(seed, {pick({1, 3, 4}), pick({5, 8, 9}), pick({5, 7, 8})});
   b.wide = random() % 2 == 0;
   const int32_t c1 = pick({1, 3, 5, 17, 33, 65});
-  const int32_t c2 = pick({1, 3, 5, 17, 33, 65, 130});
+  const int32_t c2 = pick({1, 3, 5, 17, 33, 65, 130, 250});
 
   SynapseDescription k3;
   k3.kernel = {3, 3};
@@ -130,12 +142,26 @@ ModelBuilder randomModel(uint32_t seed) {
   const int32_t fourth =
       b.spiking({b.conv(third, c1, pooled), b.identity(stem, pooledIdentity), b.conv(inputSource, c1, pooledInput)}, c1);
 
+  SynapseDescription pooledPoint;
+  pooledPoint.poolKernel = pooled.poolKernel;
+  pooledPoint.poolStride = pooled.poolStride;
+  b.spiking({b.conv(third, c2, pooledPoint)}, c2);
+
   SynapseDescription strided;
   strided.stride = {2, 2};
   SynapseDescription k1 = strided;
   k1.kernel = {1, 1};
   const int32_t fifth = b.spiking({b.identity(fourth, strided), b.conv(fourth, c1, k1)}, c1);
-  b.readout(fifth, pick({2, 10, 33}));
+
+  const int32_t overlapping = b.maxPool({stem, {3, 3}, {pick({1, 2}), 1}, {1, 0, pick({0, 1}), 1}});
+  const int32_t nested = b.maxPool({overlapping, {2, 2}, {1, 1}, {0, 1, 0, 0}});
+  SynapseDescription whole;
+  const Shape& pooledShape = b.model.layers[static_cast<size_t>(nested)].shape;
+  const Shape& last = b.model.layers[static_cast<size_t>(fifth)].shape;
+  whole.kernel = {pooledShape.height - last.height + 1, pooledShape.width - last.width + 1};
+  SynapseDescription both;
+  const int32_t sixth = b.spiking({b.identity(fifth, both), b.conv(nested, c1, whole)}, c1);
+  b.readout(sixth, pick({2, 10, 33}));
   return b;
 }
 

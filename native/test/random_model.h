@@ -20,6 +20,8 @@ class ModelBuilder {
 
   /// Adds a spiking layer whose shape follows from its first synapse; returns its index.
   int32_t spiking(std::vector<SynapseDescription> synapses, int32_t channels);
+  /// Adds max-pooling; returns its index.
+  int32_t maxPool(MaxPoolDescription pool);
   /// Adds the read-out, a linear layer over the whole (pooled) map of `source`.
   void readout(int32_t source, int32_t classes, Pair poolKernel = {}, Pair poolStride = {});
 

@@ -77,13 +77,45 @@ Map quantized(const ModelDescription& model, const float* image) {
 struct State {
   std::vector<std::vector<int64_t>> potential;  // by layer
   std::vector<Map> spikes;                      // by layer, of the present step
+  std::vector<Map> counts;                      // by layer, up to the present step
 };
+
+/// The largest count of a window; its growth since the last step is the spike.
+void poolStep(const ModelDescription& model, size_t l, State& state) {
+  const LayerDescription& layer = model.layers[l];
+  const MaxPoolDescription& pool = *layer.maxPool;
+  const size_t source = static_cast<size_t>(pool.source);
+  const Shape& in = model.layers[source].shape;
+  for (int32_t c = 0; c < layer.shape.channels; ++c) {
+    for (int32_t y = 0; y < layer.shape.height; ++y) {
+      for (int32_t x = 0; x < layer.shape.width; ++x) {
+        int32_t most = 0;
+        for (int32_t ky = 0; ky < pool.kernel.y; ++ky) {
+          for (int32_t kx = 0; kx < pool.kernel.x; ++kx) {
+            const int32_t sy = y * pool.stride.y - pool.padding.top + ky;
+            const int32_t sx = x * pool.stride.x - pool.padding.left + kx;
+            if (sy < 0 || sy >= in.height || sx < 0 || sx >= in.width) continue;
+            most = std::max(most, state.counts[source][at(in, c, sy, sx)]);
+          }
+        }
+        int32_t& count = state.counts[l][at(layer.shape, c, y, x)];
+        state.spikes[l][at(layer.shape, c, y, x)] = most - count;
+        count = most;
+      }
+    }
+  }
+}
 
 void step(const ModelDescription& model, const Map& input, size_t image, size_t count, int32_t t, State& state,
           RunResult& result) {
   size_t synapse = 0;
+  size_t spiking = 0;
   for (size_t l = 0; l < model.layers.size(); ++l) {
     const LayerDescription& layer = model.layers[l];
+    if (layer.maxPool) {
+      poolStep(model, l, state);
+      continue;
+    }
     const Shape& shape = layer.shape;
     for (int32_t c = 0; c < shape.channels; ++c) {
       for (int32_t y = 0; y < shape.height; ++y) {
@@ -109,14 +141,15 @@ void step(const ModelDescription& model, const Map& input, size_t image, size_t 
           const bool fires = v >= layer.threshold[static_cast<size_t>(c)];
           if (fires) v -= layer.threshold[static_cast<size_t>(c)];
           state.spikes[l][at(shape, c, y, x)] = fires ? 1 : 0;
-          result.spikes[l][static_cast<size_t>(t)] += fires ? 1 : 0;
-          result.counts[l][image * static_cast<size_t>(shape.size()) + at(shape, c, y, x)] =
-              static_cast<uint8_t>(result.counts[l][image * static_cast<size_t>(shape.size()) + at(shape, c, y, x)] +
-                                   (fires ? 1 : 0));
+          state.counts[l][at(shape, c, y, x)] += fires ? 1 : 0;
+          result.spikes[spiking][static_cast<size_t>(t)] += fires ? 1 : 0;
+          uint16_t& count = result.counts[spiking][image * static_cast<size_t>(shape.size()) + at(shape, c, y, x)];
+          count = static_cast<uint16_t>(count + (fires ? 1 : 0));
         }
       }
     }
     synapse += layer.synapses.size();
+    spiking += layer.spiking ? 1 : 0;
   }
 }
 
@@ -129,6 +162,7 @@ State initialState(const ModelDescription& model) {
     }
     state.potential.push_back(potential);
     state.spikes.emplace_back(potential.size(), 0);
+    state.counts.emplace_back(potential.size(), 0);
   }
   return state;
 }

@@ -8,23 +8,46 @@
 
 // Every allocation of this program goes through here and is counted.
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 namespace {
 std::atomic<size_t> allocations{0};
+std::atomic<size_t> live{0};  ///< bytes, where the library says how large a block is
+std::atomic<size_t> peak{0};
+
+size_t sizeOf(void* memory) {
+#ifdef __GLIBC__
+  return malloc_usable_size(memory);
+#else
+  static_cast<void>(memory);
+  return 0;
+#endif
+}
+
+void freed(void* memory) {
+  live -= sizeOf(memory);
+  std::free(memory);
+}
 
 void* counted(size_t size, size_t alignment) {
   ++allocations;
   void* memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
   if (memory == nullptr) throw std::bad_alloc();
+  const size_t now = live += sizeOf(memory);
+  for (size_t before = peak; now > before && !peak.compare_exchange_weak(before, now);) {
+  }
   return memory;
 }
 }  // namespace
 
 void* operator new(size_t size) { return counted(size, alignof(std::max_align_t)); }
 void* operator new(size_t size, std::align_val_t alignment) { return counted(size, static_cast<size_t>(alignment)); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept { freed(memory); }
+void operator delete(void* memory, size_t) noexcept { freed(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { freed(memory); }
+void operator delete(void* memory, size_t, std::align_val_t) noexcept { freed(memory); }
 
 using namespace noisefloor;
 using namespace noisefloor::test;
@@ -64,6 +87,23 @@ TEST_ISA(streamsAndEarlyExitAllocateTheirResultsAndNothingElse) {
   const size_t ran = allocations - before - pushed;
   CHECK_WHAT(pushed == 2, std::to_string(pushed) + " allocations in 2 pushes");
   CHECK_WHAT(ran == 2, std::to_string(ran) + " allocations in a run with early exit");
+}
+
+TEST(noSecondCopyOfAllWeightsIsMadeToBuildThePlan) {
+  ModelBuilder b(1, {3, 6, 6});
+  b.wide = false;
+  SynapseDescription k3;
+  k3.kernel = {3, 3};
+  k3.padding = {1, 1, 1, 1};
+  int32_t last = b.spiking({b.conv(inputSource, 256, k3)}, 256);
+  for (int i = 0; i < 6; ++i) last = b.spiking({b.conv(last, 256, k3)}, 256);
+  b.readout(last, 10);
+  const size_t weights = 6 * 256 * 256 * 9;
+  const size_t before = live;
+  peak = before;
+  Engine engine(std::move(b.model), Isa::scalar, 1);
+  const size_t more = peak - before;
+  CHECK_WHAT(more < weights / 2, std::to_string(more) + " bytes more than the description's, of weights " + std::to_string(weights));
 }
 
 int main() { return runTests(); }

@@ -235,7 +235,7 @@ TEST_ISA(imagesLeaveWithTheAnswersOfAFullRun) {
   size_t early = 0;
   size_t late = 0;
   for (uint32_t seed = 300; seed < 308; ++seed) {
-    ModelBuilder b = randomModel(seed);
+    ModelBuilder b = safeModel(seed, 8);
     const size_t count = seed % 4 == 0 ? 37 : 6;
     const size_t classes = static_cast<size_t>(b.model.layers.back().shape.channels);
     const std::vector<float> images = b.images(count);
@@ -262,6 +262,17 @@ TEST_ISA(imagesLeaveWithTheAnswersOfAFullRun) {
     }
   }
   CHECK_WHAT(early > 100 && late > 100, std::to_string(early) + " early, " + std::to_string(late) + " late");
+}
+
+TEST_ISA(chunksMayBeLongerThanAWord) {
+  ModelBuilder b = safeModel(40, 8);
+  const std::vector<float> images = b.images(3);
+  const size_t classes = static_cast<size_t>(b.model.layers.back().shape.channels);
+  const RunResult full = simulate(b.model, images, 3, 150);
+  Engine engine(b.model, isa, 2);
+  const EarlyExitResult result = engine.runEarlyExit(images.data(), 3, {{20, 130}, Confidence::margin, 1e300, 1}, never);
+  CHECK(result.steps == std::vector<int32_t>(3, 150));
+  CHECK(std::equal(result.potentials.begin(), result.potentials.end(), full.potentials.end() - static_cast<ptrdiff_t>(3 * classes)));
 }
 
 TEST(confidence) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 
@@ -23,6 +24,10 @@ std::string messageOf(const ModelDescription& model) {
     return error.code() == ErrorCode::invalidArgument ? error.what() : "wrong code";
   }
   return "accepted";
+}
+
+LayerDescription& pooling(ModelDescription& model) {
+  return *std::find_if(model.layers.begin(), model.layers.end(), [](const LayerDescription& layer) { return layer.maxPool.has_value(); });
 }
 
 SynapseDescription& synapse(ModelDescription& m, size_t layer) { return m.layers[layer].synapses[0]; }
@@ -71,6 +76,17 @@ const Case cases[] = {
     {"shift", [](auto& m) { synapse(m, 1).shift = -1; }},
     {"identity keeps", [](auto& m) { m.layers[2].synapses[1].source = -1; }},
     {"strided source", [](auto& m) { m.layers[2].synapses[1].stride.y = 3; }},
+    {"neither neurons nor synapses", [](auto& m) { pooling(m).bias = {1}; }},
+    {"neither neurons nor synapses", [](auto& m) { pooling(m).spiking = true; }},
+    {"source must be an earlier layer", [](auto& m) { pooling(m).maxPool->source = 60; }},
+    {"source must be an earlier layer", [](auto& m) { pooling(m).maxPool->source = inputSource; }},
+    {"max-pooling keeps the channels", [](auto& m) { ++pooling(m).shape.channels; }},
+    {"kernel: must be", [](auto& m) { pooling(m).maxPool->kernel.y = 0; }},
+    {"stride: must be", [](auto& m) { pooling(m).maxPool->stride.x = -1; }},
+    {"padding: must be", [](auto& m) { pooling(m).maxPool->padding.top = -1; }},
+    {"padding must be smaller", [](auto& m) { pooling(m).maxPool->padding.top = 3; }},
+    {"the layer's", [](auto& m) { pooling(m).maxPool->stride.x = 3; }},
+    {"kernel does not fit", [](auto& m) { pooling(m).maxPool->kernel.x = 300; }},
     {"read-out must be", [](auto& m) { m.layers.back().shape.width = 2; }},
 };
 

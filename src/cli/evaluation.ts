@@ -2,6 +2,7 @@ import type { ImageSource } from '../data/source.js';
 import type { DenseEvaluation } from '../evaluate/dense.js';
 import type { Evaluation } from '../evaluate/evaluate.js';
 import type { EvaluationSum } from '../evaluate/parts.js';
+import { confusedClasses } from '../report/confusion.js';
 import type { ReportData } from '../report/data.js';
 import { compact, percent, significant } from '../report/format.js';
 import { describeMachine, describeVersions } from '../report/machine.js';
@@ -12,8 +13,8 @@ import { textTable } from './table.js';
 
 /** An evaluation as part of a JSON document: arrays in the order of the time steps, accuracies as fractions. */
 export function evaluationDocument(evaluation: Evaluation): object {
-  const { images, damaged, timeSteps, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
-  return { images, damaged, timeSteps, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa };
+  const { images, damaged, timeSteps, delay, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
+  return { images, damaged, timeSteps, ...(delay !== undefined && { delay }), top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa };
 }
 
 export function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation | undefined, output: Output): void {
@@ -27,6 +28,7 @@ export function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation |
     compact(operations.effectiveMACs[i]!),
   ]);
   output.print(textTable(['T', 'top-1', 'top-5', 'spikes/neuron', 'ACs/image', 'MACs/image'], rows));
+  if (evaluation.delay !== undefined) output.print(`Not plain: the read-out begins after step ${evaluation.delay}, the steps before do not count.`);
   if (dense) output.print(`Dense network: top-1 ${percent(dense.top1)}, top-5 ${percent(dense.top5)}.`);
   output.print(
     `${evaluation.images} images, ${significant(evaluation.imagesPerSecond)} images/s at T = ${Math.max(...evaluation.timeSteps)} ` +
@@ -53,6 +55,7 @@ export async function reportEvaluation(path: string, { model, file, source, sum,
     model: file,
     data: source.spec,
     ...results,
+    confusion: await confusedClasses(sum.answers, source, model.classes),
     provenance: model.provenance,
   });
   output.log(`Wrote ${paths.html} and ${paths.json}`);

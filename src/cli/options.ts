@@ -61,7 +61,7 @@ export function chunkList(text: string): number[] {
   return text.split(',').map(whole(1, maxTimeSteps));
 }
 
-/** `1,2,4,8`: whole numbers from 1 to 64, each once. */
+/** `1,2,4,8`: whole numbers from 1 to 1,024, each once. */
 export function timeStepList(text: string): number[] {
   const steps = text.split(',').map((part) => {
     try {

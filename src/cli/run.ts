@@ -5,6 +5,7 @@ import { isas } from '../native.js';
 import { addBench } from './commands/bench.js';
 import { addConvert } from './commands/convert.js';
 import { addEval } from './commands/eval.js';
+import { addExport } from './commands/export.js';
 import { addFinetune } from './commands/finetune.js';
 import { addInspect } from './commands/inspect.js';
 import { addMerge } from './commands/merge.js';
@@ -53,7 +54,7 @@ function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addMerge, addWorker, addPredict, addInspect, addBench, addServe]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addExport, addEval, addMerge, addWorker, addPredict, addInspect, addBench, addServe]) add(program, io);
   return program;
 }
 

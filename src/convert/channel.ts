@@ -1,7 +1,7 @@
 import { maxPixel, signedSums, timeStepsWithinInt32, type ChannelSums } from '../snn/bounds.js';
 import { poolArea } from '../snn/geometry.js';
 import { inputName } from '../snn/model.js';
-import type { FoldedLayer } from './folded.js';
+import type { FoldedReadout, FoldedSpiking } from './folded.js';
 
 /** The real numbers of one synapse of one output channel. */
 export interface ChannelSynapse {
@@ -28,6 +28,7 @@ export interface Channel {
   readonly bias: number;
   /** theta; 0 for a class of the read-out. */
   readonly threshold: number;
+  readonly initialPotential: number;
 }
 
 /** Integers as float64, so that one that does not fit int32 is seen and not wrapped. */
@@ -39,7 +40,7 @@ export interface IntegerChannel {
   readonly synapses: readonly { readonly multiplier: number; readonly weights: Float64Array | undefined }[];
 }
 
-export function channelOf(layer: FoldedLayer, c: number, inputScale: number): Channel {
+export function channelOf(layer: FoldedSpiking | FoldedReadout, c: number, inputScale: number): Channel {
   const synapses = layer.synapses.map((synapse): ChannelSynapse => {
     const analog = synapse.source === inputName;
     const sourceUnit = analog ? 1 / inputScale : 1;
@@ -56,7 +57,8 @@ export function channelOf(layer: FoldedLayer, c: number, inputScale: number): Ch
     const worst = analog ? positive - negative : Math.max(positive, -negative);
     return { ...base, weights, gain: 0, largestWeight: largestMagnitude(weights), worstCurrent: worst * area * largestSource };
   });
-  return { synapses, bias: layer.bias[c]!, threshold: layer.threshold ?? 0 };
+  if (layer.kind === 'readout') return { synapses, bias: layer.bias[c]!, threshold: 0, initialPotential: 0 };
+  return { synapses, bias: layer.bias[c]!, threshold: layer.threshold[c]!, initialPotential: layer.initialPotential[c]! };
 }
 
 function largestMagnitude(values: Float64Array): number {
@@ -99,7 +101,7 @@ export function roundChannel(channel: Channel, unit: number, limit: number): Int
     unit,
     bias: Math.round(channel.bias / unit),
     threshold,
-    initialPotential: Math.round(channel.threshold / 2 / unit),
+    initialPotential: Math.round(channel.initialPotential / unit),
     synapses: channel.synapses.map((synapse) => roundSynapse(synapse, unit, limit)),
   };
 }
@@ -144,6 +146,6 @@ export function membraneError(channel: Channel, integers: IntegerChannel, timeSt
     }
     if (synapse.shift > 0) perStep += unit / 2;
   });
-  const initial = Math.abs(integers.initialPotential * unit - channel.threshold / 2);
+  const initial = Math.abs(integers.initialPotential * unit - channel.initialPotential);
   return (timeSteps * perStep + initial) / channel.threshold;
 }

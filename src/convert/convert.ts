@@ -4,7 +4,8 @@ import type { TrainedNetwork } from '../graph/network.js';
 import { checkModel } from '../snn/check.js';
 import { maxTimeSteps, type SpikingModel } from '../snn/model.js';
 import { fold } from './fold.js';
-import { assembleModel, quantize, weightTypes, type WeightType } from './quantize.js';
+import type { FoldedNetwork } from './folded.js';
+import { assembleModel, quantize, weightTypes, type QuantizedNetwork, type WeightType } from './quantize.js';
 import { buildReport, observeLoss, type ConversionReport } from './report.js';
 
 export interface ConvertOptions {
@@ -19,8 +20,9 @@ export interface ConvertOptions {
   /** Name of the model. Default: the name of the graph. */
   readonly name?: string;
   /**
-   * Steps the model must be able to run, 1 to 64: fewer leave int32 more room for precision, which only a network of very
-   * strong weights needs. Default 64.
+   * Steps the model must be able to run, 1 to 1,024: fewer leave int32 more room for precision, which only a network of very
+   * strong weights needs. Default 64, and of a calibrated network, which may need more, the most of 256, 128 and 64 that
+   * int32 has room for.
    */
   readonly timeSteps?: number;
   /** How pictures become the input, kept in the model. Default: not said. */
@@ -43,21 +45,33 @@ export interface Conversion {
  *   INVALID_GRAPH; INVALID_ARGUMENT for an option.
  */
 export function convert(network: TrainedNetwork, options: ConvertOptions = {}): Conversion {
-  const { weights = 'int8', name = network.graph.name, timeSteps = maxTimeSteps, preprocessing } = options;
+  const { weights = 'int8', name = network.graph.name, preprocessing } = options;
+  const wanted = options.timeSteps === undefined ? usualTimeSteps(network) : [options.timeSteps];
   if (!weightTypes.includes(weights)) throw unknownName('weights', String(weights), weightTypes);
   if (typeof name !== 'string' || name === '') throw invalidArgument('name', 'a non-empty string', name);
-  if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxTimeSteps) {
-    throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}`, timeSteps);
-  }
+  const odd = wanted.find((steps) => !Number.isInteger(steps) || steps < 1 || steps > maxTimeSteps);
+  if (odd !== undefined) throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}`, odd);
   if (preprocessing) checkPreprocessing(preprocessing, network.graph.input.shape);
   const folded = fold(network);
-  const quantized = {
-    int8: quantize(folded, { weights: 'int8', timeSteps }),
-    int16: quantize(folded, { weights: 'int16', timeSteps }),
-  };
+  const quantized = quantizeBoth(folded, wanted);
   const draft = assembleModel(folded, quantized[weights], name, network.provenance);
   checkModel(draft);
   const report = buildReport(draft, quantized, weights, observeLoss(folded, draft, network.samples));
   const input = { ...draft.input, ...(preprocessing && { preprocessing }) };
   return { model: { ...draft, input, provenance: { ...network.provenance, conversion: report } }, report };
+}
+
+function usualTimeSteps({ neurons }: TrainedNetwork): readonly number[] {
+  return neurons === undefined ? [64] : [256, 128, 64];
+}
+
+/** For the first of these numbers of steps that int32 has room for. */
+function quantizeBoth(folded: FoldedNetwork, [timeSteps, ...fewer]: readonly number[]): Record<WeightType, QuantizedNetwork> {
+  try {
+    const widthOf = (weights: WeightType): QuantizedNetwork => quantize(folded, { weights, timeSteps: timeSteps! });
+    return { int8: widthOf('int8'), int16: widthOf('int16') };
+  } catch (error) {
+    if (fewer.length === 0) throw error;
+    return quantizeBoth(folded, fewer);
+  }
 }

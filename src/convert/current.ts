@@ -1,8 +1,16 @@
 import { NoisefloorError } from '../errors.js';
-import type { Conv2dNode, Pair, Shape } from '../graph/graph.js';
+import type { Conv2dNode, MaxPoolNode, Pair, Shape } from '../graph/graph.js';
 import { windowOutput } from '../graph/shapes.js';
-import type { SynapsePool } from '../snn/model.js';
-import type { FoldedConv, FoldedIdentity, FoldedSynapse } from './folded.js';
+import { synapseOutput } from '../snn/geometry.js';
+import { inputName, type MaxPoolLayer, type SynapsePool } from '../snn/model.js';
+import type { FoldedConv, FoldedIdentity } from './folded.js';
+
+/** A source as it is, in some channels of the value: gain [channels of the source]. */
+export interface CurrentIdentity extends FoldedIdentity {
+  /** The channel of the value that is the source's first; above 0 behind a concatenation. */
+  readonly first: number;
+}
+type CurrentSynapse = FoldedConv | CurrentIdentity;
 
 /**
  * The value of a graph node as a linear function of spikes and image: a sum of synapses and a bias per channel.
@@ -13,7 +21,7 @@ export interface Current {
   readonly shape: Shape;
   /** A vector whose features are the map in row-major order. */
   readonly flat: boolean;
-  readonly synapses: readonly FoldedSynapse[];
+  readonly synapses: readonly CurrentSynapse[];
   /** [C]. */
   readonly bias: Float64Array;
 }
@@ -22,12 +30,10 @@ export function conversionError(node: string, why: string, remedy: string): Nois
   return new NoisefloorError('CONVERSION', `Cannot convert node "${node}": ${why}. ${remedy}`);
 }
 
-/** The source itself, each spike worth `amplitude`. */
-export function sourceCurrent(source: string, shape: Shape, flat: boolean, amplitude: number): Current {
-  const channels = shape[0]!;
-  const gain = new Float64Array(channels).fill(amplitude);
-  const identity: FoldedIdentity = { kind: 'identity', source, stride: [1, 1], gain };
-  return { shape, flat, synapses: [identity], bias: new Float64Array(channels) };
+/** The source itself, each spike of channel c worth `amplitude[c]`. */
+export function sourceCurrent(source: string, shape: Shape, flat: boolean, amplitude: Float64Array): Current {
+  const identity: CurrentIdentity = { kind: 'identity', source, stride: [1, 1], gain: amplitude, first: 0 };
+  return { shape, flat, synapses: [identity], bias: new Float64Array(shape[0]!) };
 }
 
 export function addCurrents(a: Current, b: Current): Current {
@@ -41,8 +47,8 @@ export function scaleCurrent(node: string, current: Current, gain: Float64Array,
     const remedy = 'Put the batch normalisation before the flatten.';
     throw conversionError(node, 'it scales features of a flattened map apart, a synapse scales channels', remedy);
   }
-  const synapses = current.synapses.map((synapse): FoldedSynapse => {
-    if (synapse.kind === 'identity') return { ...synapse, gain: synapse.gain.map((g, c) => g * gain[c]!) };
+  const synapses = current.synapses.map((synapse): CurrentSynapse => {
+    if (synapse.kind === 'identity') return { ...synapse, gain: synapse.gain.map((g, c) => g * gain[synapse.first + c]!) };
     return { ...synapse, weight: scaleOutputs(synapse.weight, gain) };
   });
   return { ...current, synapses, bias: current.bias.map((b, c) => b * gain[c]! + offset[c]!) };
@@ -56,6 +62,81 @@ function scaleOutputs(weight: Float64Array, gain: Float64Array): Float64Array {
   return scaled;
 }
 
+/** Values one behind the other along the channels. */
+export function concatCurrents(node: string, parts: readonly Current[]): Current {
+  const [, height, width] = parts[0]!.shape;
+  if (parts.some(({ shape, flat }) => shape[1] !== height || shape[2] !== width || flat !== parts[0]!.flat)) {
+    throw conversionError(node, 'it joins flattened maps of different sizes', 'Concatenate the maps, then flatten.');
+  }
+  const channels = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  const bias = new Float64Array(channels);
+  const synapses: CurrentSynapse[] = [];
+  let first = 0;
+  for (const part of parts) {
+    bias.set(part.bias, first);
+    for (const synapse of part.synapses) {
+      if (synapse.kind === 'identity') synapses.push({ ...synapse, first: synapse.first + first });
+      else synapses.push(placeOutputs(synapse, part.shape[0]!, first, channels));
+    }
+    first += part.shape[0]!;
+  }
+  return { shape: [channels, height!, width!], flat: parts[0]!.flat, synapses, bias };
+}
+
+/** The convolution as one of more outputs, of which those before and behind its own have zero weights. */
+function placeOutputs(conv: FoldedConv, outputs: number, first: number, channels: number): FoldedConv {
+  const whole = withoutGroups(conv, outputs);
+  const fanIn = whole.weight.length / outputs;
+  const weight = new Float64Array(channels * fanIn);
+  weight.set(whole.weight, first * fanIn);
+  return { ...whole, weight };
+}
+
+/** The convolution with one group: zero weights where the groups differ. */
+function withoutGroups(conv: FoldedConv, outputs: number): FoldedConv {
+  if (conv.groups === 1) return conv;
+  const fanIn = conv.weight.length / outputs;
+  const weight = new Float64Array(conv.weight.length * conv.groups);
+  for (let o = 0; o < outputs; o++) {
+    const group = Math.floor((o * conv.groups) / outputs);
+    weight.set(conv.weight.subarray(o * fanIn, (o + 1) * fanIn), (o * conv.groups + group) * fanIn);
+  }
+  return { ...conv, groups: 1, weight };
+}
+
+/**
+ * Max-pooling of the spikes of earlier layers: a layer of its own for each, since the maximum of spike counts is that of the
+ * values only where all counts of a channel stand for the same amount each. A positive scale and an offset go through.
+ */
+export function maxPoolCurrent(node: MaxPoolNode, current: Current, layers: (layer: MaxPoolLayer) => void): Current {
+  checkMaxPool(node.name, current);
+  const { kernel, stride, padding } = node;
+  const [, ...size] = current.shape;
+  const map = synapseOutput({ kind: 'conv2d', kernel, stride, padding, groups: 1 }, [1, ...size]);
+  const synapses = current.synapses.map((synapse, i): CurrentIdentity => {
+    const { source, gain, first } = synapse as CurrentIdentity;
+    const name = current.synapses.length === 1 ? node.name : `${node.name}.${i}`;
+    layers({ kind: 'maxPool', name, shape: [gain.length, ...map], source, kernel, stride, padding, synapses: [] });
+    return { kind: 'identity', source: name, stride: [1, 1], gain, first };
+  });
+  return { ...current, shape: [current.shape[0]!, ...map], synapses };
+}
+
+function checkMaxPool(node: string, { synapses }: Current): void {
+  const taken = new Set<number>();
+  for (const synapse of synapses) {
+    const remedy = 'Put the max-pooling right behind an activation, or take average pooling.';
+    if (synapse.source === inputName) throw conversionError(node, 'it takes the maximum of pixels, which have no spikes', remedy);
+    if (synapse.kind === 'conv2d') throw conversionError(node, 'it takes the maximum of weighted sums, not of spikes', remedy);
+    if (synapse.pool || synapse.stride.some((n) => n !== 1)) throw conversionError(node, 'it takes the maximum of averages', remedy);
+    if (synapse.gain.some((g) => !(g > 0))) throw conversionError(node, 'a batch normalisation turns its input around', remedy);
+    for (let c = 0; c < synapse.gain.length; c++) {
+      if (taken.has(synapse.first + c)) throw conversionError(node, 'it takes the maximum of a sum of layers', remedy);
+      taken.add(synapse.first + c);
+    }
+  }
+}
+
 /** Average pooling: in front of identities as a pool, behind convolutions as a larger kernel. */
 export function poolCurrent(node: string, current: Current, kernel: Pair, stride: Pair): Current {
   const [channels, height, width] = current.shape as [number, number, number];
@@ -66,7 +147,7 @@ export function poolCurrent(node: string, current: Current, kernel: Pair, stride
   return { ...current, shape, synapses };
 }
 
-function poolIdentity(node: string, synapse: FoldedIdentity, kernel: Pair, stride: Pair): FoldedIdentity {
+function poolIdentity(node: string, synapse: CurrentIdentity, kernel: Pair, stride: Pair): CurrentIdentity {
   const pool = synapse.pool ? nestedPool(node, synapse.pool, kernel, stride) : { kernel, stride };
   const area = kernel[0] * kernel[1];
   return { ...synapse, pool, gain: synapse.gain.map((g) => g / area) };
@@ -140,11 +221,25 @@ function applyWeights(node: string, current: Current, conv: FoldedConv, shape: S
       const why = `it follows another convolution or linear layer, of "${synapse.source}", without neurons between`;
       throw conversionError(node, why, 'Put an activation between the two.');
     }
-    const { source, pool, gain } = synapse;
-    return { ...conv, source, ...(pool && { pool }), weight: scaleInputs(conv, gain) };
+    const { source, pool, gain, first } = synapse;
+    const own = ownInputs(conv, first, gain.length, current.shape[0]!, shape[0]!);
+    return { ...own, source, ...(pool && { pool }), weight: scaleInputs(own, gain) };
   });
   if (current.bias.every((b) => b === 0)) return { shape, flat: false, synapses, bias };
   return { shape, flat: false, synapses, bias: bias.map((b, o) => b + weightedOffset(conv, o, bias.length, current.bias)) };
+}
+
+/** The convolution of `channels` of its input channels alone, from `first` on. */
+function ownInputs(conv: FoldedConv, first: number, channels: number, inChannels: number, outChannels: number): FoldedConv {
+  if (channels === inChannels) return conv;
+  const whole = withoutGroups(conv, outChannels);
+  const area = conv.kernel[0] * conv.kernel[1];
+  const weight = new Float64Array(outChannels * channels * area);
+  for (let o = 0; o < outChannels; o++) {
+    const begin = (o * inChannels + first) * area;
+    weight.set(whole.weight.subarray(begin, begin + channels * area), o * channels * area);
+  }
+  return { ...whole, weight };
 }
 
 /** The weights with those of input channel i times gain[i]. */

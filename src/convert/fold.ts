@@ -1,35 +1,40 @@
 import { inputsOf, type ActivationNode, type BatchNormNode, type Graph, type GraphNode, type Shape } from '../graph/graph.js';
-import type { TrainedNetwork } from '../graph/network.js';
+import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
 import { activationThreshold, parameterSpecs } from '../graph/parameters.js';
+import { poolsBehindActivations } from '../graph/poolOrder.js';
 import { effectiveWeight, type WeightedNode } from '../graph/weights.js';
 import { inferShapes } from '../graph/shapes.js';
 import { inputName } from '../snn/model.js';
 import { elementCount, type Parameters } from '../tensor.js';
 import {
   addCurrents,
+  concatCurrents,
   conversionError,
   convolveCurrent,
   linearCurrent,
+  maxPoolCurrent,
   poolCurrent,
   scaleCurrent,
   sourceCurrent,
   type Current,
+  type CurrentIdentity,
 } from './current.js';
-import type { FoldedConv, FoldedLayer, FoldedNetwork, FoldedSynapse } from './folded.js';
+import type { FoldedConv, FoldedLayer, FoldedNetwork, FoldedReadout, FoldedSpiking, FoldedSynapse } from './folded.js';
 
 /**
  * Turns a trained network into spiking layers: each activation becomes a layer of neurons whose current is a sum of
  * synapses, the logits become the read-out. Batch normalisation, thresholds of the source and averaging are folded into
- * weights and biases; nothing is approximated.
+ * weights and biases; nothing is approximated. A max-pooling in front of an activation is taken behind it.
  *
  * @throws NoisefloorError CONVERSION for what has no exact counterpart, naming the node and what to do.
  */
-export function fold(network: TrainedNetwork): FoldedNetwork {
+export function fold(given: TrainedNetwork): FoldedNetwork {
+  const network = { ...given, graph: poolsBehindActivations(given.graph) };
   const { graph, parameters, classes, normalization } = network;
   const shapes = inferShapes(graph);
   checkParameters(graph, parameters);
   checkAllUsed(graph);
-  const layers = new Folding(graph, parameters, shapes).layers();
+  const layers = new Folding(network, shapes).layers();
   const inputShape = mapShape(graph.input.shape);
   const readout = layers[layers.length - 1]!;
   if (classes.length !== readout.shape[0]) {
@@ -74,15 +79,22 @@ class Folding {
   readonly #currents = new Map<string, Current>();
   readonly #consumers = new Map<string, number>();
 
+  readonly graph: Graph;
+  readonly parameters: Parameters;
+  readonly neurons: ReadonlyMap<string, NeuronSettings>;
+
   constructor(
-    readonly graph: Graph,
-    readonly parameters: Parameters,
+    { graph, parameters, neurons = new Map() }: TrainedNetwork,
     readonly shapes: ReadonlyMap<string, Shape>,
-  ) {}
+  ) {
+    this.graph = graph;
+    this.parameters = parameters;
+    this.neurons = neurons;
+  }
 
   layers(): FoldedLayer[] {
     const { input, nodes, output } = this.graph;
-    this.#currents.set(input.name, sourceCurrent(inputName, mapShape(input.shape), input.shape.length === 1, 1));
+    this.#currents.set(input.name, sourceCurrent(inputName, mapShape(input.shape), input.shape.length === 1, new Float64Array(input.shape[0]!).fill(1)));
     for (const name of [...nodes.flatMap(inputsOf), output]) this.#consumers.set(name, (this.#consumers.get(name) ?? 0) + 1);
     for (const node of nodes) this.#currents.set(node.name, this.#fold(node));
     this.#layers.push(this.#readout(this.#take(output)));
@@ -110,6 +122,10 @@ class Folding {
         return this.#batchNorm(node, this.#take(node.input));
       case 'activation':
         return this.#activation(node, this.#take(node.input));
+      case 'maxPool':
+        return maxPoolCurrent(node, this.#take(node.input), (layer) => this.#layers.push(layer));
+      case 'concat':
+        return concatCurrents(node.name, node.inputs.map((input) => this.#take(input)));
       case 'avgPool':
         return poolCurrent(node.name, this.#take(node.input), node.kernel, node.stride);
       case 'globalAvgPool': {
@@ -134,32 +150,33 @@ class Folding {
   }
 
   #activation(node: ActivationNode, input: Current): Current {
-    const threshold = this.#threshold(node);
     if (node.name === inputName) {
       throw conversionError(node.name, `"${inputName}" names the image in a spiking model`, 'Rename the node.');
     }
-    this.#layers.push(finishLayer(node.name, input, threshold));
-    return sourceCurrent(node.name, input.shape, input.flat, threshold);
+    const settings = this.neurons.get(node.name) ?? { threshold: new Float64Array(input.shape[0]!).fill(this.#threshold(node)) };
+    const layer = spikingLayer(node.name, input, settings);
+    this.#layers.push(layer);
+    return sourceCurrent(node.name, input.shape, input.flat, layer.threshold);
   }
 
   #threshold(node: ActivationNode): number {
-    const threshold = activationThreshold(node, this.parameters);
+    const { activation } = node;
+    const threshold = activation.kind === 'relu' ? activation.cap : activationThreshold(node, this.parameters);
     if (threshold === undefined) {
-      const remedy = 'Calibrate it on images first: calibrate(), or --calibration-data of convert; or train another activation.';
+      const remedy = 'Calibrate it on images first: calibrate(), or --calibrate of convert; or train another activation.';
       throw conversionError(node.name, 'relu has no threshold', remedy);
     }
-    if (threshold > 0) return threshold;
-    throw conversionError(node.name, `its threshold ${threshold} is not positive`, 'Train again at a lower learning rate.');
+    return threshold;
   }
 
-  #readout(current: Current): FoldedLayer {
+  #readout(current: Current): FoldedReadout {
     const { output } = this.graph;
     const [, height, width] = current.shape;
     if (height !== 1 || width !== 1) {
       throw conversionError(output, 'its logits are a flattened map', 'End the network in a linear layer.');
     }
     const isNeuron = this.#layers.some((layer) => layer.name === output);
-    return finishLayer(isNeuron ? `${output}.readout` : output, current);
+    return { kind: 'readout', ...finishSum(isNeuron ? `${output}.readout` : output, current) };
   }
 
   #weight(node: WeightedNode): Float64Array {
@@ -176,24 +193,39 @@ class Folding {
   }
 }
 
-function finishLayer(name: string, { shape, synapses, bias }: Current, threshold?: number): FoldedLayer {
-  const layer = { name, shape, synapses: synapses.map(finishSynapse), bias };
-  return threshold === undefined ? layer : { ...layer, threshold };
+function finishSum(name: string, { shape, synapses, bias }: Current): Omit<FoldedReadout, 'kind'> {
+  return { name, shape, synapses: synapses.map((synapse) => finishSynapse(synapse, shape[0]!)), bias };
 }
 
-/** The multipliers of an identity are positive; a gain that is not makes it a convolution of each channel with itself. */
-function finishSynapse(synapse: FoldedSynapse): FoldedSynapse {
-  if (synapse.kind === 'conv2d' || synapse.gain.every((g) => g > 0)) return synapse;
-  const { source, pool, stride, gain } = synapse;
-  const depthwise: FoldedConv = {
-    kind: 'conv2d',
-    source,
-    ...(pool && { pool }),
-    stride,
-    kernel: [1, 1],
-    padding: [0, 0, 0, 0],
-    groups: gain.length,
-    weight: gain,
+function spikingLayer(name: string, current: Current, { threshold, initialPotential, bias }: NeuronSettings): FoldedSpiking {
+  const sum = finishSum(name, current);
+  for (const [what, values] of Object.entries({ threshold, initialPotential, bias })) {
+    if (values === undefined || (values.length === sum.bias.length && values.every(Number.isFinite))) continue;
+    throw conversionError(name, `its calibrated ${what} is not ${sum.bias.length} finite numbers, one a channel`, 'Calibrate this network.');
+  }
+  const weak = threshold.find((theta) => !(theta > 0));
+  if (weak !== undefined) throw conversionError(name, `its threshold ${weak} is not positive`, 'Calibrate on other images, or train again at a lower learning rate.');
+  return {
+    kind: 'spiking',
+    ...sum,
+    bias: bias ? sum.bias.map((b, c) => b + bias[c]!) : sum.bias,
+    threshold,
+    initialPotential: initialPotential ?? threshold.map((theta) => theta / 2),
   };
-  return depthwise;
+}
+
+/**
+ * An identity keeps all channels, with positive multipliers. One of some channels, behind a concatenation, is a 1 x 1
+ * convolution; a gain that is not positive makes it one of each channel with itself.
+ */
+function finishSynapse(synapse: FoldedConv | CurrentIdentity, channels: number): FoldedSynapse {
+  if (synapse.kind === 'conv2d') return synapse;
+  const { source, pool, stride, gain, first } = synapse;
+  const base = { source, ...(pool && { pool }), stride };
+  if (gain.length === channels && gain.every((g) => g > 0)) return { ...base, kind: 'identity', gain };
+  const point = { ...base, kind: 'conv2d', kernel: [1, 1], padding: [0, 0, 0, 0] } as const;
+  if (gain.length === channels) return { ...point, groups: channels, weight: gain };
+  const weight = new Float64Array(channels * gain.length);
+  gain.forEach((g, c) => (weight[(first + c) * gain.length + c] = g));
+  return { ...point, groups: 1, weight };
 }

@@ -1,6 +1,7 @@
 import type { Normalization } from '../data/dataset.js';
 import type { Shape } from '../graph/graph.js';
 import type { ConvGeometry, IdentityGeometry } from '../snn/geometry.js';
+import type { MaxPoolLayer } from '../snn/model.js';
 
 /** A convolution of the 0 or 1 spikes of `source`, or of the normalised image; pool sums, as in a spiking model. */
 export interface FoldedConv extends ConvGeometry {
@@ -16,17 +17,26 @@ export interface FoldedIdentity extends IdentityGeometry {
 }
 export type FoldedSynapse = FoldedConv | FoldedIdentity;
 
-/** A layer of a spiking network in float64, in units of the trained network's pre-activation. */
-export interface FoldedLayer {
+interface FoldedSum {
   readonly name: string;
   /** [C, H, W]; the read-out is [classes, 1, 1]. */
   readonly shape: Shape;
   readonly synapses: readonly FoldedSynapse[];
   /** [C]. */
   readonly bias: Float64Array;
-  /** theta; absent for the read-out. The initial potential is theta / 2. */
-  readonly threshold?: number;
 }
+export interface FoldedSpiking extends FoldedSum {
+  readonly kind: 'spiking';
+  /** theta, [C]. */
+  readonly threshold: Float64Array;
+  /** v(0), [C]. */
+  readonly initialPotential: Float64Array;
+}
+export interface FoldedReadout extends FoldedSum {
+  readonly kind: 'readout';
+}
+/** A layer of a spiking network in float64, in units of the trained network's pre-activation; of max-pooling, as it is. */
+export type FoldedLayer = FoldedSpiking | FoldedReadout | MaxPoolLayer;
 
 /** A trained network as spiking layers, exact but for float64 rounding; what `quantize` makes integer. */
 export interface FoldedNetwork {

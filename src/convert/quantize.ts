@@ -1,6 +1,6 @@
 import type { Normalization } from '../data/dataset.js';
 import { int32Max } from '../snn/bounds.js';
-import { inputName, type SnnLayer, type SpikingModel, type Synapse } from '../snn/model.js';
+import { inputName, type MaxPoolLayer, type SnnLayer, type SpikingModel, type Synapse } from '../snn/model.js';
 import {
   channelLimit,
   channelOf,
@@ -14,7 +14,9 @@ import {
   type IntegerChannel,
 } from './channel.js';
 import { conversionError } from './current.js';
-import type { FoldedLayer, FoldedNetwork, FoldedSynapse } from './folded.js';
+import type { FoldedNetwork, FoldedReadout, FoldedSpiking, FoldedSynapse } from './folded.js';
+
+type WeightedLayer = FoldedSpiking | FoldedReadout;
 
 export const weightTypes = ['int8', 'int16'] as const;
 export type WeightType = (typeof weightTypes)[number];
@@ -52,7 +54,7 @@ export interface QuantizedNetwork {
 /** Rounds a folded network to the integers of a spiking model. @throws NoisefloorError CONVERSION if int32 is too narrow. */
 export function quantize(network: FoldedNetwork, options: QuantizeOptions): QuantizedNetwork {
   const inputScale = chooseInputScale(network.normalization);
-  return { inputScale, layers: network.layers.map((layer) => quantizeLayer(layer, inputScale, options)) };
+  return { inputScale, layers: network.layers.map((layer) => (layer.kind === 'maxPool' ? unrounded(layer) : quantizeLayer(layer, inputScale, options))) };
 }
 
 /** The spiking model of a quantised network. */
@@ -72,16 +74,20 @@ function chooseInputScale({ mean, std }: Normalization): number {
   return 2 ** Math.floor(Math.log2(32767 / Math.max(...extremes)));
 }
 
-function quantizeLayer(layer: FoldedLayer, inputScale: number, options: QuantizeOptions): QuantizedLayer {
+function unrounded(layer: MaxPoolLayer): QuantizedLayer {
+  return { layer, weightError: 0, membraneError: 0 };
+}
+
+function quantizeLayer(layer: WeightedLayer, inputScale: number, options: QuantizeOptions): QuantizedLayer {
   const limit = largestWeight[options.weights];
   const draft = Array.from({ length: layer.shape[0]! }, (_, c) => channelOf(layer, c, inputScale));
   const shifts = chooseShifts(layer, draft, limit, options.timeSteps);
   const channels = draft.map((channel) => withShifts(channel, shifts));
   const integers =
-    layer.threshold === undefined
+    layer.kind === 'readout'
       ? roundReadout(layer.name, channels, limit, options.timeSteps)
       : channels.map((channel, c) => roundNeurons(layer.name, c, channel, limit, options.timeSteps));
-  const errors = layer.threshold === undefined ? [0] : channels.map((c, i) => membraneError(c, integers[i]!, options.timeSteps));
+  const errors = layer.kind === 'readout' ? [0] : channels.map((c, i) => membraneError(c, integers[i]!, options.timeSteps));
   return {
     layer: assembleLayer(layer, integers, shifts, options.weights),
     weightError: weightError(channels, integers),
@@ -117,7 +123,7 @@ function leastThreshold(channel: Channel, timeSteps: number): number {
 function roomForThreshold(channel: Channel, timeSteps: number): number {
   const { threshold, synapses } = channel;
   const current = synapses.reduce((sum, synapse) => sum + synapse.worstCurrent, Math.abs(channel.bias));
-  const forMembrane = (int32Max * threshold) / (timeSteps * current + threshold);
+  const forMembrane = (int32Max * threshold) / (timeSteps * current + threshold + Math.abs(channel.initialPotential));
   const products = synapses.map((synapse) => synapse.worstCurrent * 2 ** synapse.shift * roundingSlack);
   return Math.min(forMembrane, (int32Max * threshold) / Math.max(...products));
 }
@@ -127,7 +133,7 @@ function roomForThreshold(channel: Channel, timeSteps: number): number {
  * It starts as large as the wanted units of all channels allow. If that is too coarse for the middle channel, because one
  * channel is far stronger than the rest, it grows, and the strong ones take coarser units.
  */
-function chooseShifts(layer: FoldedLayer, channels: readonly Channel[], limit: number, timeSteps: number): number[] {
+function chooseShifts(layer: WeightedLayer, channels: readonly Channel[], limit: number, timeSteps: number): number[] {
   const wanted = unitsOf(channels, timeSteps, (channel) => {
     return Math.min(wantedThreshold(channel, limit, timeSteps), roomForThreshold(channel, timeSteps));
   });
@@ -222,7 +228,7 @@ function tooNarrow(node: string, channel: string, timeSteps: number): Error {
   return conversionError(node, why, remedy);
 }
 
-function assembleLayer(layer: FoldedLayer, integers: readonly IntegerChannel[], shifts: readonly number[], type: WeightType): SnnLayer {
+function assembleLayer(layer: WeightedLayer, integers: readonly IntegerChannel[], shifts: readonly number[], type: WeightType): SnnLayer {
   const { name, shape } = layer;
   const base = {
     name,
@@ -231,7 +237,7 @@ function assembleLayer(layer: FoldedLayer, integers: readonly IntegerChannel[], 
     bias: Int32Array.from(integers, ({ bias }) => bias),
     unit: Float64Array.from(integers, ({ unit }) => unit),
   };
-  if (layer.threshold === undefined) return { ...base, kind: 'readout' };
+  if (layer.kind === 'readout') return { ...base, kind: 'readout' };
   return {
     ...base,
     kind: 'spiking',

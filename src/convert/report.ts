@@ -1,6 +1,6 @@
 import type { TrainedNetwork } from '../graph/network.js';
 import { largestTimeSteps } from '../snn/bounds.js';
-import type { SnnLayer, SpikingModel } from '../snn/model.js';
+import { readoutOf, type SnnLayer, type SpikingModel } from '../snn/model.js';
 import { simulate } from '../snn/reference.js';
 import { elementCount } from '../tensor.js';
 import type { FoldedNetwork, FoldedSynapse } from './folded.js';
@@ -10,7 +10,7 @@ import { simulateFolded, type FoldedResult } from './simulate.js';
 /** What making the network integer cost; plain JSON, also in the provenance of the model. */
 export interface ConversionReport {
   readonly weights: WeightType;
-  /** The most time steps the model can run without any risk of overflow, 1 to 64. */
+  /** The most time steps the model can run without any risk of overflow, 1 to 1,024. */
   readonly largestTimeSteps: number;
   /** Bytes of weights; multipliers, biases and thresholds come on top, a few numbers a channel. */
   readonly weightBytes: number;
@@ -79,7 +79,7 @@ const mostImages = 16;
 /** Runs both simulations on a few of the network's samples, fewer for a larger network; undefined without samples. */
 export function observeLoss(network: FoldedNetwork, model: SpikingModel, samples: TrainedNetwork['samples']): ObservedLoss | undefined {
   if (!samples || samples.count === 0) return undefined;
-  const perStep = 2 * network.layers.flatMap((layer) => layer.synapses.map((s) => operations(s, layer.shape))).reduce((a, b) => a + b, 0);
+  const perStep = 2 * network.layers.flatMap((layer) => layer.synapses.map((s: FoldedSynapse) => operations(s, layer.shape))).reduce((a, b) => a + b, 0);
   const affordable = [8, 4, 2].find((steps) => steps * perStep <= operationBudget) ?? 1;
   const timeSteps = Math.min(affordable, largestTimeSteps(model));
   const images = Math.max(1, Math.min(mostImages, samples.count, Math.floor(operationBudget / (perStep * timeSteps))));
@@ -87,7 +87,7 @@ export function observeLoss(network: FoldedNetwork, model: SpikingModel, samples
   const exact = simulateFolded(network, pixels, images, timeSteps);
   const integer = simulate(model, pixels, images, { timeSteps, counts: true });
   const last = (timeSteps - 1) * images * integer.classes;
-  const unit = model.layers[model.layers.length - 1]!.unit[0]!;
+  const unit = readoutOf(model).unit[0]!;
   const logits = Float64Array.from(integer.potentials.subarray(last), (potential) => potential * unit);
   return { images, timeSteps, ...compare(exact, exact.logits.subarray(last), integer.counts!, logits, images) };
 }
@@ -96,7 +96,7 @@ function operations(synapse: FoldedSynapse, shape: readonly number[]): number {
   return synapse.kind === 'identity' ? elementCount(shape) : synapse.weight.length * shape[1]! * shape[2]!;
 }
 
-function compare(exact: FoldedResult, exactLogits: Float64Array, counts: readonly Uint8Array[], logits: Float64Array, images: number) {
+function compare(exact: FoldedResult, exactLogits: Float64Array, counts: readonly Uint16Array[], logits: Float64Array, images: number) {
   let spikes = 0;
   let different = 0;
   exact.counts.forEach((layer, l) => {

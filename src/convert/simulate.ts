@@ -1,16 +1,19 @@
 import { invalidArgument } from '../errors.js';
 import type { Shape } from '../graph/graph.js';
 import { accumulate } from '../snn/accumulate.js';
+import { poolSpikes, poolState } from '../snn/maxPool.js';
 import { inputName } from '../snn/model.js';
 import { elementCount } from '../tensor.js';
-import type { FoldedLayer, FoldedNetwork, FoldedSynapse } from './folded.js';
+import type { FoldedNetwork, FoldedReadout, FoldedSpiking, FoldedSynapse } from './folded.js';
+
+type WeightedLayer = FoldedSpiking | FoldedReadout;
 
 /** The float64 counterpart of `RunResult`. */
 export interface FoldedResult {
   /** Running sums of the logits after each step, [timeSteps, count, classes]. */
   readonly logits: Float64Array;
   /** Per spiking layer: spikes of each neuron over all steps, [count, C, H, W]. */
-  readonly counts: readonly Uint8Array[];
+  readonly counts: readonly Uint16Array[];
 }
 
 /**
@@ -23,10 +26,10 @@ export function simulateFolded(network: FoldedNetwork, images: Float32Array, cou
   const pixels = elementCount(network.inputShape);
   if (images.length !== count * pixels) throw invalidArgument('images.length', `${count} x ${pixels}`, images.length);
   const classes = network.classes.length;
-  const spiking = network.layers.filter((layer) => layer.threshold !== undefined);
+  const spiking = network.layers.filter((layer) => layer.kind === 'spiking');
   const result: FoldedResult = {
     logits: new Float64Array(timeSteps * count * classes),
-    counts: spiking.map((layer) => new Uint8Array(count * elementCount(layer.shape))),
+    counts: spiking.map((layer) => new Uint16Array(count * elementCount(layer.shape))),
   };
   for (let n = 0; n < count; n++) {
     const image = Float64Array.from(images.subarray(n * pixels, (n + 1) * pixels));
@@ -47,19 +50,26 @@ function simulateImage(network: FoldedNetwork, image: Float64Array, timeSteps: n
   const shapes = new Map<string, Shape>([[inputName, network.inputShape]]);
   for (const layer of network.layers) shapes.set(layer.name, layer.shape);
   const states = network.layers.map((layer) => {
+    if (layer.kind === 'maxPool') return poolState(layer, shapes.get(layer.source)!);
     const constantCurrent = perNeuron(layer.shape, layer.bias);
     addCurrents(layer, new Map([[inputName, image]]), shapes, constantCurrent);
-    const potential = new Float64Array(constantCurrent.length).fill((layer.threshold ?? 0) / 2);
-    return { layer, constantCurrent, potential };
+    if (layer.kind === 'readout') return { kind: 'readout' as const, layer, constantCurrent, potential: new Float64Array(constantCurrent.length) };
+    const [potential, threshold] = [layer.initialPotential, layer.threshold].map((values) => perNeuron(layer.shape, values));
+    return { kind: 'spiking' as const, layer, constantCurrent, potential: potential!, threshold: threshold! };
   });
   for (let t = 0; t < timeSteps; t++) {
     const spikes = new Map<string, Float64Array>();
-    for (const { layer, constantCurrent, potential } of states) {
+    for (const state of states) {
+      if (state.kind === 'maxPool') {
+        spikes.set(state.layer.name, poolSpikes(state, spikes.get(state.layer.source)!, shapes.get(state.layer.source)!));
+        continue;
+      }
+      const { layer, constantCurrent, potential } = state;
       const current = Float64Array.from(constantCurrent);
       addCurrents(layer, spikes, shapes, current);
       for (let i = 0; i < potential.length; i++) potential[i]! += current[i]!;
-      if (layer.threshold === undefined) afterStep(t, spikes, potential);
-      else spikes.set(layer.name, fire(potential, layer.threshold));
+      if (state.kind === 'readout') afterStep(t, spikes, potential);
+      else spikes.set(layer.name, fire(potential, state.threshold));
     }
   }
 }
@@ -71,7 +81,7 @@ function perNeuron([, height, width]: Shape, perChannel: Float64Array): Float64A
 
 /** Adds to `current` what the synapses from `sources` give; others are left out. */
 function addCurrents(
-  layer: FoldedLayer,
+  layer: WeightedLayer,
   sources: ReadonlyMap<string, Float64Array>,
   shapes: ReadonlyMap<string, Shape>,
   current: Float64Array,
@@ -90,10 +100,10 @@ function addCurrent(synapse: FoldedSynapse, source: Float64Array, sourceShape: S
   });
 }
 
-function fire(potential: Float64Array, threshold: number): Float64Array {
+function fire(potential: Float64Array, threshold: Float64Array): Float64Array {
   return potential.map((v, i) => {
-    if (v < threshold) return 0;
-    potential[i] = v - threshold;
+    if (v < threshold[i]!) return 0;
+    potential[i] = v - threshold[i]!;
     return 1;
   });
 }

@@ -2,13 +2,14 @@ import { normalizeImages } from '../data/batches.js';
 import { NoisefloorError } from '../errors.js';
 import { exportOnnx } from '../onnx/export.js';
 import type { TrainedNetwork } from '../graph/network.js';
+import { poolsBehindActivations } from '../graph/poolOrder.js';
 import type { SpikingLayer, SpikingModel } from '../snn/model.js';
 import { elementCount } from '../tensor.js';
 import { DenseSession, yieldToEvents } from './dense.js';
 import { checkTimeSteps, sourceFor, throwIfAborted, type Images, type Simulator } from './simulator.js';
 
 export interface CompareOptions {
-  /** Steps of the spiking network, 1 to 64. */
+  /** Steps of the spiking network, 1 to 1,024. */
   readonly timeSteps: number;
   /** Compares the first images only. Default 200. */
   readonly limit?: number;
@@ -50,7 +51,8 @@ export async function compareLayers(
   const taps = layers.map((layer) => layer.name);
   const source = sourceFor(model, data, limit);
   const moments = layers.map((layer) => new ResidualMoments(layer, timeSteps));
-  const dense = await DenseSession.create(exportOnnx(network, { taps }), { threads: session.threads });
+  const ordered = { ...network, graph: poolsBehindActivations(network.graph) };
+  const dense = await DenseSession.create(exportOnnx(ordered, { taps }), { threads: session.threads });
   try {
     for await (const batch of source.batches({ batchSize })) {
       throwIfAborted(signal);
@@ -108,7 +110,7 @@ class ResidualMoments {
   }
 
   /** @param activations and counts, both [N, C, H, W] */
-  add(activations: Float32Array, counts: Uint8Array): void {
+  add(activations: Float32Array, counts: Uint16Array): void {
     const { shape, name } = this.#layer;
     if (activations.length !== counts.length) {
       throw new NoisefloorError(

@@ -29,11 +29,16 @@ export function synapseCosts(model: SpikingModel): SynapseCost[] {
 
 /**
  * Bytes of everything that a run keeps (NeuroBench's footprint: parameters and buffers): weights, multipliers, biases,
- * thresholds, initial potentials, and one int32 potential a neuron.
+ * thresholds, initial potentials, one int32 potential a neuron, and one int32 count of each spike train that is max-pooled.
  */
 export function footprintBytes(model: SpikingModel): number {
+  const shapes = new Map(model.layers.map((layer) => [layer.name, layer.shape]));
   let bytes = 0;
   for (const layer of model.layers) {
+    if (layer.kind === 'maxPool') {
+      bytes += Int32Array.BYTES_PER_ELEMENT * elementCount(shapes.get(layer.source)!);
+      continue;
+    }
     bytes += layer.bias.byteLength + Int32Array.BYTES_PER_ELEMENT * elementCount(layer.shape);
     if (layer.kind === 'spiking') bytes += layer.threshold.byteLength + layer.initialPotential.byteLength;
     for (const synapse of layer.synapses) {

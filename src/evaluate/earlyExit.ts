@@ -6,7 +6,7 @@ import { AccuracyCounter, potentialsAt } from './logits.js';
 import { checkLabels, sourceFor, throwIfAborted, type Images } from './simulator.js';
 
 export interface EvaluateEarlyExitOptions extends Omit<EarlyExitRule, 'threshold'> {
-  /** Most time steps of an image, 1 to 64. */
+  /** Most time steps of an image, 1 to 1,024. */
   readonly timeSteps: number;
   /** One point of the curve each, in any order. */
   readonly thresholds: readonly number[];

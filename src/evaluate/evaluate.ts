@@ -5,14 +5,16 @@ import type { SpikingModel } from '../snn/model.js';
 import { footprintBytes, synapseCosts } from './costs.js';
 import { yieldToEvents, type DenseSession } from './dense.js';
 import { modelledEnergy, type ModelledEnergy } from './energy.js';
-import { AccuracyCounter, potentialsAt } from './logits.js';
+import { AccuracyCounter, potentialsAfter } from './logits.js';
 import { EvaluationSum, type DensePart, type EvaluationPart, type Latency } from './parts.js';
-import { checkLabels, checkTimeSteps, sourceFor, throwIfAborted, type Images, type Simulator } from './simulator.js';
+import { checkLabels, checkDelay, checkTimeSteps, sourceFor, throwIfAborted, type Images, type Simulator } from './simulator.js';
 import { stepSums, type StatisticsSum } from './statistics.js';
 
 export interface EvaluateOptions {
-  /** Numbers of time steps to report, each 1 to 64. One pass with the largest gives all of them. */
+  /** Numbers of time steps to report, each 1 to 1,024. One pass with the largest gives all of them. */
   readonly timeSteps: readonly number[];
+  /** The read-out begins after so many steps, fewer than any of `timeSteps`. Default 0: all steps count. */
+  readonly delay?: number;
   /** Evaluates only the first images. Default: all. */
   readonly limit?: number;
   /** Images a run. Default 64. */
@@ -56,6 +58,8 @@ export interface Evaluation {
   /** Images that could not be decoded. */
   readonly damaged: readonly DamagedImage[];
   readonly timeSteps: readonly number[];
+  /** Steps before the read-out began, where it was delayed: not a plain evaluation. */
+  readonly delay?: number;
   readonly top1: readonly number[];
   readonly top5: readonly number[];
   /** Mean number of spikes of a neuron in one inference. */
@@ -87,11 +91,11 @@ export interface Evaluation {
  * @throws NoisefloorError `INVALID_ARGUMENT`, `INVALID_DATA` images or labels do not fit the model, `ABORTED`
  */
 export async function evaluate(session: Simulator, data: Images, options: EvaluateOptions): Promise<Evaluation> {
-  const { timeSteps, limit, batchSize = 64, signal, onProgress } = options;
+  const { timeSteps, delay = 0, limit, batchSize = 64, signal, onProgress } = options;
   const source = sourceFor(session.model, data, limit);
   const { model, threads, isa } = session;
-  const sum = new EvaluationSum({ model, timeSteps, batchSize, threads, isa });
-  for await (const part of evaluateParts(session, source, { timeSteps, batchSize, ...(signal && { signal }) })) {
+  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize, threads, isa });
+  for await (const part of evaluateParts(session, source, { timeSteps, delay, batchSize, ...(signal && { signal }) })) {
     sum.add(part);
     onProgress?.({ done: part.end, total: source.count });
   }
@@ -100,6 +104,8 @@ export async function evaluate(session: Simulator, data: Images, options: Evalua
 
 export interface EvaluatePartsOptions extends BatchOptions {
   readonly timeSteps: readonly number[];
+  /** See {@link EvaluateOptions}. */
+  readonly delay?: number;
   /** Runs on the same images, in turn with the spiking network. */
   readonly dense?: DenseSession;
   readonly signal?: AbortSignal;
@@ -107,8 +113,9 @@ export interface EvaluatePartsOptions extends BatchOptions {
 
 /** {@link evaluate} batch by batch, of any stretch of a source. */
 export async function* evaluateParts(session: Simulator, source: ImageSource, options: EvaluatePartsOptions): AsyncGenerator<EvaluationPart> {
-  const { timeSteps, dense, signal } = options;
+  const { timeSteps, delay = 0, dense, signal } = options;
   checkTimeSteps(timeSteps);
+  checkDelay(delay, timeSteps);
   const { model } = session;
   for await (const batch of source.batches(options)) {
     throwIfAborted(signal);
@@ -122,8 +129,8 @@ export async function* evaluateParts(session: Simulator, source: ImageSource, op
     const result = await session.run(images, { timeSteps: Math.max(...timeSteps), statistics: true, ...(signal && { signal }) });
     const milliseconds = performance.now() - began;
     const { labels } = batch;
-    const accuracies = timeSteps.map((steps) => accuracyOf(potentialsAt(result, steps), labels));
-    const last = potentialsAt(result, Math.max(...timeSteps));
+    const accuracies = timeSteps.map((steps) => accuracyOf(potentialsAfter(result, steps, delay), labels));
+    const last = potentialsAfter(result, Math.max(...timeSteps), delay);
     yield {
       ...boundsOf(batch),
       top1: accuracies.map(({ first }) => first),

@@ -13,6 +13,8 @@ export interface EvaluationPlan {
   readonly images: string;
   readonly count: number;
   readonly timeSteps: readonly number[];
+  /** Of the read-out, where it is not 0. */
+  readonly delay?: number;
   /** SHA-256 of the dense network that runs beside. */
   readonly dense?: string;
 }
@@ -37,8 +39,14 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-export function planOf(model: Uint8Array, source: ImageSource, timeSteps: readonly number[], dense?: Uint8Array): EvaluationPlan {
-  return { model: sha256(model), images: source.fingerprint(), count: source.count, timeSteps, ...(dense && { dense: sha256(dense) }) };
+export function planOf(
+  model: Uint8Array,
+  source: ImageSource,
+  { timeSteps, delay = 0 }: Pick<EvaluationPlan, 'timeSteps' | 'delay'>,
+  dense?: Uint8Array,
+): EvaluationPlan {
+  const rest = { ...(delay > 0 && { delay }), ...(dense && { dense: sha256(dense) }) };
+  return { model: sha256(model), images: source.fingerprint(), count: source.count, timeSteps, ...rest };
 }
 
 /** Positions of part `index` of `of`, counted from 1: the whole without gap or overlap, parts differing by one image at most. */
@@ -48,7 +56,7 @@ export function shardRange(count: number, index: number, of: number): [start: nu
 
 /** Names the first field in which two plans differ; undefined where they are the same. */
 export function planDifference(a: EvaluationPlan, b: EvaluationPlan): string | undefined {
-  const names = { model: 'the model', images: 'the images', count: 'the number of images', timeSteps: 'the time steps', dense: 'the dense network' };
+  const names = { model: 'the model', images: 'the images', count: 'the number of images', timeSteps: 'the time steps', delay: 'the delay of the read-out', dense: 'the dense network' };
   const key = (Object.keys(names) as (keyof typeof names)[]).find((one) => JSON.stringify(a[one]) !== JSON.stringify(b[one]));
   return key && names[key];
 }

@@ -1,5 +1,5 @@
 import { invalidArgument } from '../errors.js';
-import type { SpikingModel } from '../snn/model.js';
+import { readoutOf, type SpikingModel } from '../snn/model.js';
 import type { RunResult } from '../snn/run.js';
 import type { StreamResult } from '../snn/stream.js';
 
@@ -10,7 +10,7 @@ import type { StreamResult } from '../snn/stream.js';
  * @returns [count, classes]
  */
 export function logitsFromPotentials(result: RunResult | StreamResult, model: SpikingModel, timeStep: number): Float64Array {
-  const unit = model.layers.at(-1)!.unit[0]!;
+  const unit = readoutOf(model).unit[0]!;
   const steps = 'stepsBefore' in result ? result.stepsBefore + timeStep : timeStep;
   return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit) / steps);
 }
@@ -22,6 +22,17 @@ export function potentialsAt(result: RunResult, timeStep: number): Int32Array {
   }
   const size = result.count * result.classes;
   return result.potentials.subarray((timeStep - 1) * size, timeStep * size);
+}
+
+/**
+ * The read-out over steps `delay` + 1 to `timeStep`, [count, classes]: early steps, in which deep layers have not had their
+ * input yet, do not count (Inference-Scale Complexity in ANN-SNN Conversion, CVPR 2025). With a delay of 0, a view.
+ */
+export function potentialsAfter(result: RunResult, timeStep: number, delay: number): Int32Array {
+  const late = potentialsAt(result, timeStep);
+  if (delay === 0) return late;
+  const early = potentialsAt(result, delay);
+  return late.map((potential, i) => potential - early[i]!);
 }
 
 /**

@@ -65,6 +65,7 @@ const noDense: DensePart = { top1: 0, top5: 0, milliseconds: 0 };
 export interface PartsOf {
   readonly model: SpikingModel;
   readonly timeSteps: readonly number[];
+  readonly delay?: number;
   readonly batchSize: number;
   readonly threads: number;
   readonly isa: string;
@@ -100,7 +101,7 @@ export class EvaluationSum {
 
   /** @throws NoisefloorError `INVALID_DATA` no image was readable */
   evaluation(): Evaluation {
-    const { model, timeSteps, batchSize, threads, isa } = this.#of;
+    const { model, timeSteps, delay = 0, batchSize, threads, isa } = this.#of;
     const images = this.answers.length;
     if (images === 0) {
       const first = this.#damaged[0];
@@ -111,6 +112,7 @@ export class EvaluationSum {
       images,
       damaged: this.#damaged,
       timeSteps: [...timeSteps],
+      ...(delay > 0 && { delay }),
       top1: this.#top1.map((count) => count / images),
       top5: this.#top5.map((count) => count / images),
       ...describeEvaluation(model, this.#statistics, timeSteps),
@@ -143,12 +145,13 @@ export interface Latency {
   readonly histogram: { readonly from: number; readonly width: number; readonly counts: readonly number[] };
 }
 
-const bins = 24;
+const mostBins = 24;
 
 function latencyOf(milliseconds: readonly number[]): Latency {
   const sorted = [...milliseconds].sort((a, b) => a - b);
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
   const from = sorted[0]!;
+  const bins = Math.min(mostBins, Math.ceil(2 * Math.sqrt(sorted.length)));
   // The slowest hundredth goes into the last bin: one stall must not press all others into the first.
   const width = Math.max((at(0.99) - from) / bins, 1e-6);
   const counts = new Array<number>(bins).fill(0);

@@ -69,6 +69,12 @@ export function checkTimeSteps(timeSteps: readonly number[]): void {
   }
 }
 
+export function checkDelay(delay: number, timeSteps: readonly number[]): void {
+  const least = Math.min(...timeSteps);
+  if (Number.isInteger(delay) && delay >= 0 && delay < least) return;
+  throw invalidArgument('delay', `whole number from 0 to ${least - 1}, less than every number of time steps,`, delay);
+}
+
 export function throwIfAborted(signal?: AbortSignal): void {
   if (signal?.aborted) throw new NoisefloorError('ABORTED', 'Stopped on request.', { cause: signal.reason });
 }

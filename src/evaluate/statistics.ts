@@ -52,7 +52,7 @@ export class StatisticsSum {
   layers(): LayerEvaluation[] {
     let spiking = 0;
     let synapse = 0;
-    return this.#model.layers.map((layer) => {
+    return this.#model.layers.filter((layer) => layer.kind !== 'maxPool').map((layer) => {
       const spikes = layer.kind === 'spiking' ? this.#spikes[spiking++] : undefined;
       const indices = layer.synapses.map(() => synapse++);
       const neurons = elementCount(layer.shape);

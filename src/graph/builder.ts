@@ -43,7 +43,7 @@ export class GraphBuilder {
       outChannels: positive(`${name}: outChannels`, outChannels),
       kernel: pair(`${name}: kernel`, kernel),
       stride: pair(`${name}: stride`, stride),
-      padding: typeof padding === 'number' ? [padding, padding, padding, padding] : padding,
+      padding: sides(padding),
       groups: positive(`${name}: groups`, groups),
       bias,
     });
@@ -64,6 +64,23 @@ export class GraphBuilder {
 
   add(first: string, second: string, name: string): string {
     return this.#push({ op: 'add', name, inputs: [first, second] });
+  }
+
+  /** Two values or more, one behind the other along the channels. */
+  concat(inputs: readonly string[], name: string): string {
+    return this.#push({ op: 'concat', name, inputs });
+  }
+
+  /** @param padding one number for all sides, or [top, left, bottom, right]; counts as -infinity */
+  maxPool(input: string, name: string, kernel: number | Pair, stride: number | Pair = kernel, padding: number | Padding = 0): string {
+    return this.#push({
+      op: 'maxPool',
+      name,
+      input,
+      kernel: pair(`${name}: kernel`, kernel),
+      stride: pair(`${name}: stride`, stride),
+      padding: sides(padding),
+    });
   }
 
   avgPool(input: string, name: string, kernel: number | Pair, stride: number | Pair = kernel): string {
@@ -93,6 +110,10 @@ export class GraphBuilder {
 
 function pair(name: string, value: number | Pair): Pair {
   return typeof value === 'number' ? [positive(name, value), positive(name, value)] : [positive(name, value[0]), positive(name, value[1])];
+}
+
+function sides(padding: number | Padding): Padding {
+  return typeof padding === 'number' ? [padding, padding, padding, padding] : padding;
 }
 
 function positive(name: string, value: number): number {

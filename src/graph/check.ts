@@ -15,7 +15,7 @@ const weightBits: Check = [`one of ${weightWidths.join(', ')}, or nothing`, (val
 const share: Check = ['a number from 0 to 1', (value) => typeof value === 'number' && value >= 0 && value <= 1];
 
 const activationFields: Readonly<Record<ActivationKind, Readonly<Record<string, Check>>>> = {
-  relu: {},
+  relu: { cap: ['a positive number, or nothing', (value) => value === undefined || (Number.isFinite(value) && (value as number) > 0)] },
   qcfs: { levels: positive, initialThreshold: finite },
   lsq: { levels: positive, initialScale: finite },
   tcl: { initialThreshold: finite },
@@ -29,7 +29,9 @@ const nodeFields: Readonly<Record<GraphNode['op'], Readonly<Record<string, Check
   batchNorm: { input: name, epsilon: finite, momentum: finite },
   activation: { input: name, activation: [`${activationKinds.join(', ')} with its settings`, isActivation] },
   add: { inputs: ['two names', (value) => isList(value, 2, name[1])] },
+  concat: { inputs: ['two names or more', (value) => Array.isArray(value) && value.length > 1 && value.every(name[1])] },
   avgPool: { input: name, kernel: pair, stride: pair },
+  maxPool: { input: name, kernel: pair, stride: pair, padding },
   globalAvgPool: { input: name },
   flatten: { input: name },
 };

@@ -7,6 +7,8 @@ export type Padding = readonly [number, number, number, number];
 /** Rectifier: max(z, 0). Its spiking neurons get their threshold at conversion, from images (`calibrate`). */
 export interface ReluActivation {
   readonly kind: 'relu';
+  /** Largest value: min(max(z, 0), cap), 6 of ReLU6. Default: none. */
+  readonly cap?: number;
 }
 /**
  * Quantisation clip-floor-shift: theta * floor(clip(z / theta, 0, 1) * L + 1/2) / L (QCFS, ICLR 2022).
@@ -123,6 +125,20 @@ export interface AvgPoolNode extends NodeBase {
   readonly kernel: Pair;
   readonly stride: Pair;
 }
+/** Maximum over windows; padding counts as -infinity, and every window meets the map. */
+export interface MaxPoolNode extends NodeBase {
+  readonly op: 'maxPool';
+  readonly input: string;
+  readonly kernel: Pair;
+  readonly stride: Pair;
+  /** Less than the kernel on each side. */
+  readonly padding: Padding;
+}
+/** Two or more maps of one height and width, or vectors, one behind the other along the channels. */
+export interface ConcatNode extends NodeBase {
+  readonly op: 'concat';
+  readonly inputs: readonly string[];
+}
 /** [C, H, W] -> [C, 1, 1]. */
 export interface GlobalAvgPoolNode extends NodeBase {
   readonly op: 'globalAvgPool';
@@ -139,7 +155,9 @@ export type GraphNode =
   | BatchNormNode
   | ActivationNode
   | AddNode
+  | ConcatNode
   | AvgPoolNode
+  | MaxPoolNode
   | GlobalAvgPoolNode
   | FlattenNode;
 
@@ -154,7 +172,7 @@ export interface Graph {
 }
 
 export function inputsOf(node: GraphNode): readonly string[] {
-  return node.op === 'add' ? node.inputs : [node.input];
+  return 'inputs' in node ? node.inputs : [node.input];
 }
 
 /** Non-zero output values of an activation: L or p, 1 of a spike; a clip, which has no steps, counts as one. */

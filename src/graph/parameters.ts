@@ -79,7 +79,9 @@ function nodeParameters(node: GraphNode, shapes: ReadonlyMap<string, Shape>): Pa
       return name === undefined ? [] : [{ name, shape: [], role }];
     }
     case 'add':
+    case 'concat':
     case 'avgPool':
+    case 'maxPool':
     case 'globalAvgPool':
     case 'flatten':
       return [];

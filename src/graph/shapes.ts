@@ -26,14 +26,19 @@ export function inferShapes(graph: Graph): Map<string, Shape> {
       if (!shape) fail(node.name, `its input "${name}" is not defined before it`);
       return shape;
     });
-    const shape = outputShape(node, inputs);
-    checkDimensions(node.name, shape);
-    shapes.set(node.name, shape);
+    shapes.set(node.name, nodeShape(node, inputs));
   }
   const output = shapes.get(graph.output);
   if (!output) fail(graph.output, 'the output is not a node of the graph');
   if (output.length !== 1) fail(graph.output, `the output must be a vector of logits, not [${output.join(', ')}]`);
   return shapes;
+}
+
+/** The shape of a node's value, given those of its inputs; `INVALID_GRAPH` where they do not fit. */
+export function nodeShape(node: GraphNode, inputs: readonly Shape[]): Shape {
+  const shape = outputShape(node, inputs);
+  checkDimensions(node.name, shape);
+  return shape;
 }
 
 function outputShape(node: GraphNode, inputs: readonly Shape[]): Shape {
@@ -59,6 +64,18 @@ function outputShape(node: GraphNode, inputs: readonly Shape[]): Shape {
     case 'avgPool': {
       const [channels, height, width] = map(node.name, input);
       return [channels, ...convolved(height, width, node.kernel, node.stride, [0, 0, 0, 0])];
+    }
+    case 'maxPool': {
+      const [channels, height, width] = map(node.name, input);
+      if (node.padding.some((pad, side) => pad >= node.kernel[side % 2]!)) {
+        fail(node.name, `padding [${node.padding.join(', ')}] is not less than the kernel [${node.kernel.join(', ')}]`);
+      }
+      return [channels, ...convolved(height, width, node.kernel, node.stride, node.padding)];
+    }
+    case 'concat': {
+      const odd = inputs.find((other) => other.length !== input.length || other.slice(1).some((n, i) => n !== input[i + 1]));
+      if (odd) fail(node.name, `shapes [${input.join(', ')}] and [${odd.join(', ')}] differ beside their channels`);
+      return [inputs.reduce((channels, other) => channels + other[0]!, 0), ...input.slice(1)];
     }
     case 'globalAvgPool':
       return [map(node.name, input)[0], 1, 1];

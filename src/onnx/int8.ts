@@ -75,7 +75,9 @@ class Int8Export {
       }
       case 'linear':
       case 'add':
+      case 'concat':
       case 'avgPool':
+      case 'maxPool':
       case 'globalAvgPool':
       case 'flatten':
         return this.#emitFloat(node, inputs);

@@ -7,6 +7,8 @@ import {
   type Conv2dNode,
   type Graph,
   type GraphNode,
+  type MaxPoolNode,
+  type ReluActivation,
   type SlipReluActivation,
 } from '../graph/graph.js';
 import { activationParameter } from '../graph/parameters.js';
@@ -17,8 +19,8 @@ export function convAttributes(node: Conv2dNode): Record<string, number | readon
   return { kernel_shape: node.kernel, strides: node.stride, pads: node.padding, group: node.groups };
 }
 
-export function poolAttributes(node: AvgPoolNode): Record<string, number | readonly number[]> {
-  return { kernel_shape: node.kernel, strides: node.stride, pads: [0, 0, 0, 0] };
+export function poolAttributes(node: AvgPoolNode | MaxPoolNode): Record<string, number | readonly number[]> {
+  return { kernel_shape: node.kernel, strides: node.stride, pads: node.op === 'maxPool' ? node.padding : [0, 0, 0, 0] };
 }
 
 /** Emits a whole graph node by node from `input`; the ONNX value of every node by its name. */
@@ -46,6 +48,10 @@ export function emitInference(onnx: OnnxBuilder, node: GraphNode, inputs: readon
       return onnx.node('Add', inputs, {}, node.name);
     case 'avgPool':
       return onnx.node('AveragePool', inputs, poolAttributes(node), node.name);
+    case 'maxPool':
+      return onnx.node('MaxPool', inputs, poolAttributes(node), node.name);
+    case 'concat':
+      return onnx.node('Concat', inputs, { axis: 1 }, node.name);
     case 'globalAvgPool':
       return onnx.node('GlobalAveragePool', inputs, {}, node.name);
     case 'flatten':
@@ -71,7 +77,7 @@ export function emitWeight(onnx: OnnxBuilder, node: WeightedNode): string {
 function emitActivation(onnx: OnnxBuilder, activation: Activation, input: string, parameter: string | undefined): string {
   switch (activation.kind) {
     case 'relu':
-      return onnx.node('Relu', [input]);
+      return emitRelu(onnx, activation, input);
     case 'tcl':
       return onnx.node('Clip', [input, onnx.floats(0), parameter!]);
     case 'slip-relu':
@@ -84,6 +90,11 @@ function emitActivation(onnx: OnnxBuilder, activation: Activation, input: string
       return onnx.node('Mul', [levels, step]);
     }
   }
+}
+
+/** max(z, 0), at most the cap. */
+export function emitRelu(onnx: OnnxBuilder, { cap }: ReluActivation, input: string): string {
+  return cap === undefined ? onnx.node('Relu', [input]) : onnx.node('Clip', [input, onnx.floats(0), onnx.floats(cap)]);
 }
 
 function emitSlipRelu(onnx: OnnxBuilder, activation: SlipReluActivation, input: string, parameter: string): string {

@@ -2,7 +2,7 @@ import { OnnxBuilder, type AttributeValue, type Dimensions, type ElementType } f
 
 /** Operators that a half-precision operand makes half-precision: they compute as many values as a map has. */
 const elementwise = new Set([
-  'Conv', 'ConvTranspose', 'Gemm', 'MatMul', 'BatchNormalization', 'AveragePool', 'GlobalAveragePool', 'Add', 'Sub', 'Mul', 'Div', 'Sum',
+  'Conv', 'ConvTranspose', 'Gemm', 'MatMul', 'BatchNormalization', 'AveragePool', 'MaxPool', 'GlobalAveragePool', 'Add', 'Sub', 'Mul', 'Div', 'Sum',
   'Clip', 'Floor', 'Relu', 'Abs', 'Neg', 'Max', 'Min', 'Where', 'Equal', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'Flatten', 'Reshape', 'Transpose',
   'Slice', 'Split', 'Concat', 'Pad', 'Expand', 'Tile', 'Identity', 'Squeeze', 'Unsqueeze',
 ]);
@@ -60,6 +60,7 @@ export class MixedPrecisionBuilder extends OnnxBuilder {
     const others = otherInputs[op] ?? [];
     const halved = inputs.map((input, i) => (input === '' || others.includes(i) ? input : this.halve(input)));
     const outputs = super.nodes(op, halved, count, attributes, hint);
+    if (op === 'MaxPool') return [...this.#half(outputs.slice(0, 1)), ...outputs.slice(1)];
     return /^(Equal|Greater|Less)/.test(op) ? this.#conditionsOf(outputs) : this.#half(outputs);
   }
 

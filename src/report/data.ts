@@ -2,6 +2,7 @@ import type { LayerComparison } from '../evaluate/compare.js';
 import type { DenseEvaluation } from '../evaluate/dense.js';
 import type { Evaluation } from '../evaluate/evaluate.js';
 import type { Timing } from '../evaluate/timing.js';
+import type { ConfusedClass } from './confusion.js';
 import type { Machine, Versions } from './machine.js';
 
 /** Both sides timed on the same batches, at one number of time steps. */
@@ -30,6 +31,8 @@ export interface ReportData {
   readonly dense?: DenseEvaluation;
   readonly timings?: readonly StepTiming[];
   readonly comparison?: { readonly timeSteps: number; readonly images: number; readonly layers: readonly LayerComparison[] };
+  /** The classes that are recognised least. */
+  readonly confusion?: readonly ConfusedClass[];
   /** How the model was trained and converted: free-form JSON, shown as it is. */
   readonly provenance?: Readonly<Record<string, unknown>>;
 }

@@ -1,5 +1,5 @@
 import type { Evaluation } from '../evaluate/evaluate.js';
-import { layerChart, stackChart } from './bars.js';
+import { histogramChart, layerChart, stackChart } from './bars.js';
 import type { ReportData } from './data.js';
 import { bytes, compact, duration, energy as energyText, percent, significant } from './format.js';
 import { details, escapeHtml, section, table } from './html.js';
@@ -31,6 +31,11 @@ export function accuracySection({ evaluation, dense }: ReportData): string {
   const ticks = pick(evaluation.timeSteps).map(String);
   const series: Series[] = [{ label: 'SNN', colour: 'spiking', values: pick(evaluation.top1) }];
   if (dense) series.push({ label: `Dense ${percent(dense.top1)}`, colour: 'dense', dashed: true, values: ticks.map(() => dense.top1) });
+  // With few classes, the first five are nearly all of them.
+  if (evaluation.layers.at(-1)!.shape[0]! >= 100) {
+    series.push({ label: 'SNN, top-5', colour: 'third', values: pick(evaluation.top5) });
+    if (dense) series.push({ label: 'Dense, top-5', colour: 'third', dashed: true, values: ticks.map(() => dense.top5) });
+  }
   const spoken = order.map((i) => `${percent(evaluation.top1[i]!)} at T = ${evaluation.timeSteps[i]}`).join(', ');
   const chart = lineChart({
     id: 'accuracy',
@@ -42,14 +47,14 @@ export function accuracySection({ evaluation, dense }: ReportData): string {
     format: (value) => percent(value, 1),
     to: 1,
   });
-  const columns = ['T', 'Top-1 SNN', 'Top-5 SNN', ...(dense ? ['Top-1 dense', 'Difference'] : [])].map((title) => ({ title }));
+  const columns = ['T', 'Top-1 SNN', 'Top-5 SNN', ...(dense ? ['Top-1 dense', 'Difference', 'Top-5 dense'] : [])].map((title) => ({ title }));
   const rows = order.map((i) => [
     String(evaluation.timeSteps[i]),
     percent(evaluation.top1[i]!),
     percent(evaluation.top5[i]!),
-    ...(dense ? [percent(dense.top1), signedPoints(evaluation.top1[i]! - dense.top1)] : []),
+    ...(dense ? [percent(dense.top1), signedPoints(evaluation.top1[i]! - dense.top1), percent(dense.top5)] : []),
   ]);
-  const introduction = `On ${evaluation.images.toLocaleString('en')} images, all numbers of steps from one pass.${dense ? ' The dense network is the same quantised network in ONNX Runtime.' : ''}`;
+  const introduction = `On ${evaluation.images.toLocaleString('en')} images, all numbers of steps from one pass.${dense ? ' The dense network is the one that it was converted from, in ONNX Runtime.' : ''}`;
   return section('Accuracy over time steps', introduction, chart + table('Accuracy', columns, rows));
 }
 
@@ -84,6 +89,31 @@ export function speedSection({ timings }: ReportData): string {
   ]);
   const introduction = `Measured, not modelled: a pass of its own for each T, batches of ${batchSize}, ${sorted[0]!.threads} threads${both ? ' on both sides, the two taking turns on the same images' : ''}.`;
   return section('Speed', introduction, chart + table('Speed', columns.map((title) => ({ title })), rows));
+}
+
+/** How long a run of the engine took, for those who serve it. */
+export function latencySection({ evaluation }: ReportData): string {
+  const { latency, batchSize, threads, timeSteps } = evaluation;
+  const { median, p95, p99, runs, histogram } = latency;
+  if (runs < 10) return '';
+  const milliseconds = (value: number): string => `${significant(value)} ms`;
+  const spoken = `median ${milliseconds(median)}, p95 ${milliseconds(p95)}, p99 ${milliseconds(p99)}`;
+  const chart = histogramChart({
+    id: 'latency',
+    title: 'Time of a run of the engine',
+    description: `${runs} runs: ${spoken}`,
+    ...histogram,
+    marks: [
+      { label: `median ${milliseconds(median)}`, value: median },
+      { label: `p95 ${milliseconds(p95)}`, value: p95 },
+    ],
+    xLabel: batchSize === 1 ? 'Milliseconds an image' : `Milliseconds a batch of ${batchSize}`,
+    format: (value) => String(Number(value.toPrecision(3))),
+  });
+  const introduction =
+    `Of ${runs.toLocaleString('en')} runs of ${batchSize === 1 ? 'one image' : `${batchSize} images`} at T = ${Math.max(...timeSteps)}, statistics included, ${threads} threads: ${spoken}. ` +
+    'The last bar holds the slowest hundredth too.';
+  return section('Latency', introduction, chart);
 }
 
 export function spikesSection({ evaluation }: ReportData): string {
@@ -186,6 +216,7 @@ export function provenanceSection(data: ReportData): string {
     ['Made', data.generated],
     ['Model', data.model],
     ['Data', `${data.data}, ${evaluation.images.toLocaleString('en')} images`],
+    ...(evaluation.damaged.length === 0 ? [] : [['Damaged images', `${evaluation.damaged.length}, left out`]]),
     ...(data.seed === undefined ? [] : [['Seed', String(data.seed)]]),
     ['Machine', `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}`],
     ['Engine', `${evaluation.isa}, ${evaluation.threads} threads, batches of ${evaluation.batchSize}`],
@@ -194,7 +225,8 @@ export function provenanceSection(data: ReportData): string {
   ];
   const columns = [{ title: 'What', numeric: false }, { title: 'Value', numeric: false }];
   const json = data.provenance ? details('Training and conversion', `<pre>${escapeHtml(JSON.stringify(data.provenance, null, 2))}</pre>`) : '';
-  return section('How this was made', 'Enough to make it again.', table('Provenance', columns, rows) + json);
+  const damaged = evaluation.damaged.length === 0 ? '' : details('Damaged images', table('Damaged images', columns, evaluation.damaged.map(({ name, reason }) => [name, reason])));
+  return section('How this was made', 'Enough to make it again.', table('Provenance', columns, rows) + damaged + json);
 }
 
 function tile(name: string, value: string, note: string): string {

@@ -21,7 +21,7 @@ export interface Answers {
   /** Time steps that each image took, [count]. */
   readonly steps: Int32Array;
   /** With `counts`: per spiking layer in model order, [count, C, H, W]. */
-  readonly counts?: readonly Uint8Array[];
+  readonly counts?: readonly Uint16Array[];
   /** With `statistics`. */
   readonly statistics?: RunStatistics;
 }

@@ -161,7 +161,7 @@ function handOut(batch: readonly Pending[], { count, logits, steps, counts }: An
   let start = 0;
   for (const one of batch) {
     const end = start + one.count;
-    const part = (layer: Uint8Array) => layer.subarray((start * layer.length) / count, (end * layer.length) / count);
+    const part = (layer: Uint16Array) => layer.subarray((start * layer.length) / count, (end * layer.length) / count);
     one.resolve({
       count: one.count,
       logits: logits.subarray(start * classes, end * classes),

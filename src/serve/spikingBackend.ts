@@ -1,7 +1,7 @@
 import { potentialsAt } from '../evaluate/logits.js';
 import { largestTimeSteps } from '../snn/bounds.js';
 import { decodeSpikingModel } from '../snn/file.js';
-import type { SpikingModel } from '../snn/model.js';
+import { readoutOf, type SpikingModel } from '../snn/model.js';
 import { SpikingSession } from '../snn/session.js';
 import type { Answers, Backend, RunSettings } from './backend.js';
 
@@ -43,7 +43,7 @@ async function runSpiking(session: SpikingSession, images: Float32Array, setting
 }
 
 function logitsOf(model: SpikingModel, potentials: Int32Array, steps: Int32Array): Float32Array {
-  const unit = model.layers.at(-1)!.unit[0]!;
+  const unit = readoutOf(model).unit[0]!;
   const classes = potentials.length / steps.length;
   return Float32Array.from(potentials, (potential, i) => (potential * unit) / steps[Math.floor(i / classes)]!);
 }

@@ -32,7 +32,7 @@ interface Range {
 }
 
 /**
- * Most time steps, at most 64, for which no product, current or membrane of one channel can leave int32, whatever the
+ * Most time steps, at most 1,024, for which no product, current or membrane of one channel can leave int32, whatever the
  * image and the order of the additions, and with no credit given for resets; 0 if a single step can.
  */
 export function timeStepsWithinInt32({ synapses, bias, threshold, initialPotential }: ChannelSums): number {
@@ -95,6 +95,7 @@ export function signedSums(values: ArrayLike<number>): { readonly negative: numb
 
 /** {@link timeStepsWithinInt32} of one channel of a layer. */
 export function channelTimeSteps(layer: SnnLayer, channel: number): number {
+  if (layer.kind === 'maxPool') return maxTimeSteps;
   return timeStepsWithinInt32({
     synapses: layer.synapses.map((synapse) => channelWeights(synapse, channel)),
     bias: layer.bias[channel]!,
@@ -104,7 +105,7 @@ export function channelTimeSteps(layer: SnnLayer, channel: number): number {
 }
 
 /**
- * Most time steps, at most 64, for which no sum of the model can leave int32, whatever the image: a bound from the
+ * Most time steps, at most 1,024, for which no sum of the model can leave int32, whatever the image: a bound from the
  * integer weights alone. 0 if a single step can overflow.
  */
 export function largestTimeSteps(model: SpikingModel): number {

@@ -4,7 +4,7 @@ import type { Shape } from '../graph/graph.js';
 import { elementCount } from '../tensor.js';
 import { channelTimeSteps } from './bounds.js';
 import { poolArea, pooledShape, synapseOutput } from './geometry.js';
-import { inputName, type ConvSynapse, type SnnLayer, type SpikingInput, type SpikingModel, type Synapse } from './model.js';
+import { inputName, type ConvSynapse, type MaxPoolLayer, type SnnLayer, type SpikingInput, type SpikingModel, type SumLayer, type Synapse } from './model.js';
 
 /** Neurons of a layer, pixels of an image: their number must fit the engine's int32 indices. */
 const maxElements = 2 ** 31 - 1;
@@ -62,10 +62,15 @@ class ModelCheck {
     const { name, kind, shape } = layer;
     this.#require(isName(name), 'layer name', 'a non-empty string', name);
     this.#require(!this.#shapes.has(name), 'layer name', `a name other than "${inputName}" and those before it`, name);
-    const expected = last ? '"readout": it is the last layer' : '"spiking": only the last layer is the read-out';
-    this.#require(kind === (last ? 'readout' : 'spiking'), `${name}.kind`, expected, kind);
+    const expected = last ? '"readout": it is the last layer' : '"spiking" or "maxPool": only the last layer is the read-out';
+    this.#require(last ? kind === 'readout' : kind === 'spiking' || kind === 'maxPool', `${name}.kind`, expected, kind);
     this.#require(isMapShape(shape), `${name}.shape`, '[C, H, W], positive integers', shape);
     if (last) this.#require(shape[1] === 1 && shape[2] === 1, `${name}.shape`, '[classes, 1, 1]', shape);
+    if (layer.kind === 'maxPool') {
+      this.#maxPool(layer);
+      this.#shapes.set(name, shape);
+      return;
+    }
     const { synapses } = layer;
     this.#require(Array.isArray(synapses) && synapses.length > 0, `${name}.synapses`, 'at least one synapse', synapses);
     synapses.forEach((synapse, i) => this.#synapse(synapse, layer, `${name}.${i}`));
@@ -74,7 +79,21 @@ class ModelCheck {
     this.#shapes.set(name, shape);
   }
 
-  #channels(layer: SnnLayer): void {
+  #maxPool({ name, shape, source, kernel, stride, padding, synapses }: MaxPoolLayer): void {
+    this.#require(Array.isArray(synapses) && synapses.length === 0, `${name}.synapses`, 'none, in max-pooling', synapses);
+    const sourceShape = source === inputName ? undefined : this.#shapes.get(source);
+    if (!sourceShape) throw this.#error(`${name}.source`, 'the name of an earlier layer', source);
+    this.#require(sourceShape[0] === shape[0], `${name}.source`, `a source of ${shape[0]} channels`, source);
+    this.#require(isPair(kernel) && kernel[0] * kernel[1] <= maxPoolArea, `${name}.kernel`, `two positive integers, area at most ${maxPoolArea}`, kernel);
+    this.#require(isPair(stride), `${name}.stride`, 'two positive integers', stride);
+    const paddingOk = isArrayOf(padding, (n) => isSize(n, 0)) && padding.length === 4 && padding.every((n, i) => n < kernel[i % 2]!);
+    this.#require(paddingOk, `${name}.padding`, '[top, left, bottom, right], integers from 0, less than the kernel', padding);
+    const [height, width] = synapseOutput({ kind: 'conv2d', kernel, stride, padding, groups: 1 }, sourceShape);
+    const fits = height === shape[1] && width === shape[2];
+    this.#require(fits, name, `a map of ${shape[1]} x ${shape[2]} by its windows`, `${height} x ${width}`);
+  }
+
+  #channels(layer: SumLayer): void {
     const { name, bias, unit } = layer;
     const channels = layer.shape[0]!;
     this.#array(bias, Int32Array, channels, `${name}.bias`);

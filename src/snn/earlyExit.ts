@@ -21,7 +21,7 @@ export interface EarlyExitRule {
 }
 
 export interface EarlyExitOptions extends EarlyExitRule {
-  /** Most time steps of an image, 1 to 64. */
+  /** Most time steps of an image, 1 to 1,024. */
   readonly timeSteps: number;
   readonly signal?: AbortSignal;
 }

@@ -7,7 +7,8 @@ import { checkModel } from './check.js';
 import type { SnnLayer, SpikingInput, SpikingModel, Synapse } from './model.js';
 
 const format = 'noisefloor-spiking-model';
-const version = '1';
+/** Each with what it added: 2, max-pooling. A file says the lowest that it needs. */
+const versions = ['1', '2'];
 /** Of provenance, so that it can be written and printed without running out of stack. */
 const maxLevels = 100;
 
@@ -20,6 +21,7 @@ export function encodeSpikingModel(model: SpikingModel): Uint8Array[] {
   checkModel(model);
   const tensors = new Map<string, SafeTensor>();
   for (const layer of model.layers) {
+    if (layer.kind === 'maxPool') continue;
     const add = (suffix: string, data: SafeTensorData, shape: readonly number[] = [data.length]) =>
       tensors.set(`${layer.name}.${suffix}`, { shape, data });
     layer.synapses.forEach((synapse, i) => {
@@ -33,6 +35,7 @@ export function encodeSpikingModel(model: SpikingModel): Uint8Array[] {
     add('initial_potential', layer.initialPotential);
   }
   const { name, input, classes, provenance } = model;
+  const version = model.layers.some(({ kind }) => kind === 'maxPool') ? '2' : '1';
   const description = { name, input, layers: model.layers.map(describeLayer), classes, provenance };
   return encodeSafetensors({ tensors, metadata: { format, version, model: JSON.stringify(description) } });
 }
@@ -42,7 +45,12 @@ function weightShape(weight: Int8Array | Int16Array, kernel: Pair, layer: SnnLay
   return [channels, weight.length / channels / (kernel[0] * kernel[1]), ...kernel];
 }
 
-function describeLayer({ kind, name, shape, synapses }: SnnLayer): object {
+function describeLayer(layer: SnnLayer): object {
+  const { kind, name, shape, synapses } = layer;
+  if (kind === 'maxPool') {
+    const { source, kernel, stride, padding } = layer;
+    return { kind, name, shape, source, kernel, stride, padding };
+  }
   return { kind, name, shape, synapses: synapses.map(describeSynapse) };
 }
 
@@ -61,7 +69,11 @@ function describeSynapse(synapse: Synapse): object {
  * @throws NoisefloorError INVALID_FILE on any violation of docs/format.md.
  */
 export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingModel {
-  const { tensors, metadata } = decodeSafetensors(bytes, path);
+  return decode(bytes, path, false);
+}
+
+function decode(bytes: Uint8Array, path: string, owned: boolean): SpikingModel {
+  const { tensors, metadata } = decodeSafetensors(bytes, path, owned);
   const reader = new ModelReader(path, tensors);
   const model = reader.read(metadata);
   checkModel(model, path);
@@ -71,7 +83,7 @@ export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingMode
 
 /** Reads a spiking model file. @throws NoisefloorError FILE_NOT_FOUND, IO, or as {@link decodeSpikingModel}. */
 export async function readSpikingModel(path: string): Promise<SpikingModel> {
-  return decodeSpikingModel(await readWholeFile(path, 'spiking model'), path);
+  return decode(await readWholeFile(path, 'spiking model'), path, true);
 }
 
 /** Writes a spiking model file, whole or not at all. @throws NoisefloorError IO, or as {@link encodeSpikingModel}. */
@@ -84,6 +96,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Gives the JSON and the tensors their types; whether they make sense together is for `checkModel`. */
 class ModelReader {
   readonly #used = new Set<string>();
+  #kinds: readonly string[] = [];
 
   constructor(
     readonly path: string,
@@ -95,9 +108,11 @@ class ModelReader {
       throw new NoisefloorError('INVALID_FILE', `${this.path} is a training checkpoint: convert its folder first (noisefloor convert DIR --out FILE).`);
     }
     if (metadata['format'] !== format) this.#fail(`metadata "format" is not "${format}"`);
-    if (metadata['version'] !== version) {
-      this.#fail(`its version is ${JSON.stringify(metadata['version'])}, this release reads version "${version}"`);
+    const version = versions.indexOf(metadata['version'] ?? '');
+    if (version < 0) {
+      this.#fail(`its version is ${JSON.stringify(metadata['version'])}, this release reads ${versions.map((v) => `"${v}"`).join(' and ')}`);
     }
+    this.#kinds = version === 0 ? ['spiking', 'readout'] : ['spiking', 'readout', 'maxPool'];
     const model = this.#fields(this.#parse(metadata['model']), 'model');
     return {
       name: this.#string(model['name'], 'name'),
@@ -147,17 +162,31 @@ class ModelReader {
   #layer(layer: Fields): SnnLayer {
     const name = this.#string(layer['name'], 'layer name');
     const kind = this.#string(layer['kind'], `${name}.kind`);
-    if (kind !== 'spiking' && kind !== 'readout') this.#fail(`${name}.kind is "${kind}", not "spiking" or "readout"`);
+    if (!this.#kinds.includes(kind)) this.#fail(`${name}.kind is "${kind}", not one of ${this.#kinds.join(', ')}`);
     const shape = this.#numbers(layer['shape'], `${name}.shape`);
+    if (kind === 'maxPool') return this.#maxPool(layer, name, shape);
     const synapses = this.#list(layer['synapses'], `${name}.synapses`).map((synapse, i) =>
       this.#synapse(this.#fields(synapse, `${name}.synapses[${i}]`), `${name}.${i}`, shape),
     );
     const bias = this.#tensor(`${name}.bias`, [Int32Array], [shape[0]!]);
     const unit = this.#tensor(`${name}.unit`, [Float64Array], [shape[0]!]);
-    if (kind === 'readout') return { kind, name, shape, synapses, bias, unit };
+    if (kind === 'readout') return { kind: 'readout', name, shape, synapses, bias, unit };
     const threshold = this.#tensor(`${name}.threshold`, [Int32Array], [shape[0]!]);
     const initialPotential = this.#tensor(`${name}.initial_potential`, [Int32Array], [shape[0]!]);
-    return { kind, name, shape, synapses, bias, unit, threshold, initialPotential };
+    return { kind: 'spiking', name, shape, synapses, bias, unit, threshold, initialPotential };
+  }
+
+  #maxPool(layer: Fields, name: string, shape: readonly number[]): SnnLayer {
+    return {
+      kind: 'maxPool',
+      name,
+      shape,
+      source: this.#string(layer['source'], `${name}.source`),
+      kernel: this.#pair(layer['kernel'], `${name}.kernel`),
+      stride: this.#pair(layer['stride'], `${name}.stride`),
+      padding: this.#padding(layer['padding'], `${name}.padding`),
+      synapses: [],
+    };
   }
 
   #synapse(synapse: Fields, name: string, target: readonly number[]): Synapse {
@@ -175,13 +204,11 @@ class ModelReader {
     if (kind === 'identity') return { ...base, kind };
     if (kind !== 'conv2d') this.#fail(`${name}.kind is "${kind}", not "conv2d" or "identity"`);
     const kernel = this.#pair(synapse['kernel'], `${name}.kernel`);
-    const padding = this.#numbers(synapse['padding'], `${name}.padding`);
-    if (padding.length !== 4) this.#fail(`${name}.padding is not four numbers`);
     return {
       ...base,
       kind,
       kernel,
-      padding: padding as unknown as Padding,
+      padding: this.#padding(synapse['padding'], `${name}.padding`),
       groups: this.#number(synapse['groups'], `${name}.groups`),
       weight: this.#tensor<Int8Array | Int16Array>(`${name}.weight`, [Int8Array, Int16Array], [target[0]!, undefined, ...kernel]),
     };
@@ -230,6 +257,12 @@ class ModelReader {
     const numbers = this.#numbers(value, name);
     if (numbers.length !== 2) this.#fail(`${name} is not two numbers`);
     return numbers as unknown as Pair;
+  }
+
+  #padding(value: unknown, name: string): Padding {
+    const numbers = this.#numbers(value, name);
+    if (numbers.length !== 4) this.#fail(`${name} is not four numbers`);
+    return numbers as unknown as Padding;
   }
 
   #number(value: unknown, name: string): number {

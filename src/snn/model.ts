@@ -11,7 +11,7 @@ export interface SynapsePool {
 }
 
 interface SynapseBase {
-  /** `input` (analog, int16) or the name of an earlier spiking layer. */
+  /** `input` (analog, int16) or the name of an earlier spiking or max-pooling layer. */
   readonly source: string;
   readonly pool?: SynapsePool;
   readonly stride: Pair;
@@ -39,6 +39,7 @@ export interface IdentitySynapse extends SynapseBase {
 export type Synapse = ConvSynapse | IdentitySynapse;
 
 interface LayerBase {
+  /** Unique; not `input`. */
   readonly name: string;
   /** [C, H, W]; the read-out is [classes, 1, 1]. */
   readonly shape: Shape;
@@ -60,7 +61,27 @@ export interface SpikingLayer extends LayerBase {
 export interface ReadoutLayer extends LayerBase {
   readonly kind: 'readout';
 }
-export type SnnLayer = SpikingLayer | ReadoutLayer;
+/**
+ * Max-pooling of spike trains, without neurons: after each step, the number of spikes that an output has given so far is
+ * the largest of those that the positions of its window have given. Each of these grows by at most 1 a step, so an output
+ * is 0 or 1; it needs nothing from later steps, and its rate is the maximum of the rates.
+ */
+export interface MaxPoolLayer {
+  readonly kind: 'maxPool';
+  readonly name: string;
+  /** [C, H, W], C that of the source. */
+  readonly shape: Shape;
+  /** The name of an earlier spiking or max-pooling layer. */
+  readonly source: string;
+  readonly kernel: Pair;
+  readonly stride: Pair;
+  /** Each less than the kernel. Padding never spikes. */
+  readonly padding: Padding;
+  readonly synapses: readonly [];
+}
+/** The layers that compute: with synapses, and arrays of one number a channel. */
+export type SumLayer = SpikingLayer | ReadoutLayer;
+export type SnnLayer = SumLayer | MaxPoolLayer;
 
 /** Analog input: x = (pixel / 255 - mean) / std, then clamp(roundHalfEven(x * scale), -32768, 32767), once. */
 export interface SpikingInput {
@@ -84,5 +105,12 @@ export interface SpikingModel {
   readonly provenance: Readonly<Record<string, unknown>>;
 }
 
-/** The engine packs the spikes of a neuron as bits of at most one 64-bit word. */
-export const maxTimeSteps = 64;
+/** The read-out of a checked model: its last layer. */
+export function readoutOf(model: SpikingModel): ReadoutLayer {
+  return model.layers.at(-1) as ReadoutLayer;
+}
+
+/** Most time steps of a run. */
+export const maxTimeSteps = 1024;
+/** Most time steps of a frame of a stream: the engine packs the spikes of a neuron as bits of a 64-bit word. */
+export const maxFrameSteps = 64;

@@ -2,9 +2,10 @@ import { NoisefloorError, invalidArgument } from '../errors.js';
 import type { Shape } from '../graph/graph.js';
 import { elementCount } from '../tensor.js';
 import { accumulate } from './accumulate.js';
+import { poolSpikes, poolState, type PoolState } from './maxPool.js';
 import { largestTimeSteps } from './bounds.js';
 import { checkModel } from './check.js';
-import { inputName, type SnnLayer, type SpikingInput, type SpikingModel, type Synapse } from './model.js';
+import { inputName, type SnnLayer, type SpikingInput, type SpikingModel, type SumLayer, type Synapse } from './model.js';
 import type { RunOptions, RunResult } from './run.js';
 
 /**
@@ -55,13 +56,13 @@ export function simulateStream(model: SpikingModel, frames: Float32Array, timeSt
   const count = frames.length / pixels;
   const classes = model.classes.length;
   const potentials = new Int32Array(count * timeSteps * classes);
-  const states = model.layers.map(initialState);
   const shapes = shapesOf(model);
+  const states = model.layers.map((layer) => initialState(layer, shapes));
   for (let step = 0; step < count * timeSteps; step++) {
     const frame = Math.floor(step / timeSteps);
     if (step % timeSteps === 0) show(quantizeImage(model.input, frames.subarray(frame * pixels, (frame + 1) * pixels)), states, shapes);
     advance(states, shapes);
-    potentials.set(states.at(-1)!.potential, step * classes);
+    potentials.set((states.at(-1) as LayerState).potential, step * classes);
   }
   return potentials;
 }
@@ -97,25 +98,27 @@ function emptyResult(model: SpikingModel, count: number, timeSteps: number, opti
         synapticOperations: synapses.map((synapse) => new Float64Array(synapse.source === inputName ? 1 : timeSteps)),
       },
     }),
-    ...(options.counts && { counts: spiking.map((layer) => new Uint8Array(count * elementCount(layer.shape))) }),
+    ...(options.counts && { counts: spiking.map((layer) => new Uint16Array(count * elementCount(layer.shape))) }),
   };
 }
 
 interface LayerState {
-  readonly layer: SnnLayer;
+  readonly kind: 'neurons';
+  readonly layer: SumLayer;
   /** Bias and analog synapses, the same at each step of an image. */
   constantCurrent: Int32Array;
   readonly potential: Int32Array;
 }
+type State = LayerState | PoolState;
 
 function simulateImage(model: SpikingModel, image: Float64Array, n: number, result: RunResult): void {
   const shapes = shapesOf(model);
-  const states = model.layers.map(initialState);
+  const states = model.layers.map((layer) => initialState(layer, shapes));
   show(image, states, shapes);
   if (result.statistics) countAnalogOperations(model, image, result.statistics.synapticOperations);
   for (let t = 0; t < result.timeSteps; t++) {
     const spikes = advance(states, shapes);
-    result.potentials.set(states.at(-1)!.potential, (t * result.count + n) * result.classes);
+    result.potentials.set((states.at(-1) as LayerState).potential, (t * result.count + n) * result.classes);
     record(model, spikes, shapes, n, t, result);
   }
 }
@@ -126,13 +129,15 @@ function shapesOf(model: SpikingModel): Map<string, Shape> {
   return shapes;
 }
 
-function initialState(layer: SnnLayer): LayerState {
+function initialState(layer: SnnLayer, shapes: ReadonlyMap<string, Shape>): State {
+  if (layer.kind === 'maxPool') return poolState(layer, shapes.get(layer.source)!);
   const start = layer.kind === 'spiking' ? layer.initialPotential : new Int32Array(layer.shape[0]!);
-  return { layer, constantCurrent: perNeuron(layer.shape, layer.bias), potential: perNeuron(layer.shape, start) };
+  return { kind: 'neurons', layer, constantCurrent: perNeuron(layer.shape, layer.bias), potential: perNeuron(layer.shape, start) };
 }
 
-function show(image: Float64Array, states: readonly LayerState[], shapes: Map<string, Shape>): void {
+function show(image: Float64Array, states: readonly State[], shapes: Map<string, Shape>): void {
   for (const state of states) {
+    if (state.kind === 'maxPool') continue;
     const { layer } = state;
     state.constantCurrent = perNeuron(layer.shape, layer.bias);
     for (const synapse of layer.synapses) {
@@ -141,10 +146,14 @@ function show(image: Float64Array, states: readonly LayerState[], shapes: Map<st
   }
 }
 
-/** One time step; returns the spikes of each spiking layer. */
-function advance(states: readonly LayerState[], shapes: Map<string, Shape>): Map<string, Float64Array> {
+/** One time step; returns the spikes of each layer. */
+function advance(states: readonly State[], shapes: Map<string, Shape>): Map<string, Float64Array> {
   const spikes = new Map<string, Float64Array>();
   for (const state of states) {
+    if (state.kind === 'maxPool') {
+      spikes.set(state.layer.name, poolSpikes(state, spikes.get(state.layer.source)!, shapes.get(state.layer.source)!));
+      continue;
+    }
     addCurrents(state, spikes, shapes);
     if (state.layer.kind === 'spiking') spikes.set(state.layer.name, fire(state));
   }
@@ -203,7 +212,8 @@ function record(
   t: number,
   { statistics, counts }: RunResult,
 ): void {
-  [...spikes.values()].forEach((fired, l) => {
+  const spiking = model.layers.filter((layer) => layer.kind === 'spiking');
+  spiking.map(({ name }) => spikes.get(name)!).forEach((fired, l) => {
     if (statistics) statistics.spikes[l]![t]! += sum(fired);
     fired.forEach((spike, i) => {
       if (counts) counts[l]![n * fired.length + i]! += spike;

@@ -8,7 +8,7 @@ export interface RunResult {
   /** With `statistics: true`. */
   readonly statistics?: RunStatistics;
   /** With `counts: true`: per spiking layer in model order, spikes of each neuron over all steps, [count, C, H, W]. */
-  readonly counts?: readonly Uint8Array[];
+  readonly counts?: readonly Uint16Array[];
 }
 
 /** Sums over the whole batch. */
@@ -25,7 +25,7 @@ export interface RunStatistics {
 }
 
 export interface RunOptions {
-  /** 1 to 64. */
+  /** 1 to 1,024. */
   readonly timeSteps: number;
   readonly statistics?: boolean;
   readonly counts?: boolean;

@@ -1,12 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { invalidArgument, NoisefloorError } from '../errors.js';
-import { binding, type Isa, type NativeLayer, type NativeModel, type NativeResult, type NativeSession, type NativeSynapse } from '../native.js';
+import { binding, type Isa, type NativeLayer, type NativeMaxPool, type NativeModel, type NativeResult, type NativeSession, type NativeSynapse } from '../native.js';
 import { elementCount } from '../tensor.js';
 import { largestTimeSteps } from './bounds.js';
 import { checkModel } from './check.js';
 import { checkEarlyExit, type EarlyExitOptions, type EarlyExitResult } from './earlyExit.js';
 import { decodeSpikingModel, readSpikingModel } from './file.js';
-import { inputName, type SpikingModel, type Synapse } from './model.js';
+import { inputName, readoutOf, type SpikingModel, type Synapse } from './model.js';
 import { aborted, native, nativePromise, unshared } from './nativeCalls.js';
 import type { RunOptions, RunResult } from './run.js';
 import { SpikingStream } from './stream.js';
@@ -73,7 +73,7 @@ export class SpikingSession {
 
   /**
    * @param images normalised images [N, C, H, W], copied before the call returns; N may be 0.
-   * @param options `timeSteps`: 1 to 64, or less where the sums of the model could leave int32 (`largestTimeSteps`);
+   * @param options `timeSteps`: 1 to 1,024, or less where the sums of the model could leave int32 (`largestTimeSteps`);
    *   `statistics` and `counts` (default false) cost time and memory; `signal` aborts the run.
    * @throws NoisefloorError INVALID_ARGUMENT (options, length of images), INVALID_DATA (a pixel is NaN; names its
    *   image), ABORTED (by the signal), DISPOSED (before or during the run), ENGINE (out of memory).
@@ -96,7 +96,7 @@ export class SpikingSession {
     const { timeSteps, signal } = options;
     this.#checkRun(images, timeSteps);
     const { measure, threshold, chunks } = checkEarlyExit(options, timeSteps);
-    const rule = { chunks: Int32Array.from(chunks), measure, threshold, unit: this.model.layers.at(-1)!.unit[0]! };
+    const rule = { chunks: Int32Array.from(chunks), measure, threshold, unit: readoutOf(this.model).unit[0]! };
     const { steps, potentials } = await this.#perform(signal, (id) => this.#native.runEarlyExit(id, unshared(images), rule));
     return { count: steps.length, classes: this.model.classes.length, steps, potentials };
   }
@@ -212,10 +212,10 @@ function describe(model: SpikingModel): NativeModel {
   return {
     inputShape: model.input.shape,
     inputScale: model.input.scale,
-    layers: model.layers.map((layer): NativeLayer => ({
-      ...layer,
-      synapses: layer.synapses.map((synapse) => describeSynapse(synapse, index.get(synapse.source)!)),
-    })),
+    layers: model.layers.map((layer): NativeLayer | NativeMaxPool => {
+      if (layer.kind === 'maxPool') return { ...layer, source: index.get(layer.source)! };
+      return { ...layer, synapses: layer.synapses.map((synapse) => describeSynapse(synapse, index.get(synapse.source)!)) };
+    }),
   };
 }
 

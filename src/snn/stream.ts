@@ -1,6 +1,6 @@
 import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import { elementCount } from '../tensor.js';
-import { maxTimeSteps, type SpikingModel } from './model.js';
+import { maxFrameSteps, type SpikingModel } from './model.js';
 import type { RunResult } from './run.js';
 
 export interface PushOptions {
@@ -63,8 +63,8 @@ export class SpikingStream {
   async push(frames: Float32Array, { timeSteps = 1, signal }: PushOptions = {}): Promise<StreamResult> {
     this.#throwIfClosed();
     const { model } = this.#calls;
-    if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxTimeSteps) {
-      throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}, the steps of a frame,`, timeSteps);
+    if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxFrameSteps) {
+      throw invalidArgument('timeSteps', `whole number from 1 to ${maxFrameSteps}, the steps of a frame,`, timeSteps);
     }
     if (!(frames instanceof Float32Array)) throw invalidArgument('frames', 'Float32Array', frames);
     const { shape } = model.input;

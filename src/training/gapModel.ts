@@ -3,6 +3,7 @@ import { parameterSpecs } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import { emitInference, emitThreshold } from '../onnx/layers.js';
 import { emitIntegrateAndFire, joinSteps, repeatSteps, splitSteps } from './temporal/neurons.js';
+import { emitMaxPoolOverTime } from './temporal/pooling.js';
 
 /** A value of the spiking network: the same at every step, or [T N, ...] with the steps one after the other. */
 interface TimedValue {
@@ -39,6 +40,7 @@ export function gapModel(graph: Graph, timeSteps: number): Uint8Array<ArrayBuffe
 
 function emitTimed(onnx: OnnxBuilder, node: GraphNode, inputs: readonly TimedValue[], timeSteps: number): TimedValue {
   const steady = inputs.every((input) => input.steady);
+  if (node.op === 'maxPool' && !steady) return { name: emitMaxPoolOverTime(onnx, node, inputs[0]!.name, timeSteps), steady };
   const names = inputs.map((input) => (input.steady && !steady ? repeatSteps(onnx, input.name, timeSteps) : input.name));
   return { name: emitInference(onnx, node, names), steady };
 }

@@ -1,4 +1,4 @@
-import type { ActivationNode, AvgPoolNode, BatchNormNode, Conv2dNode, Graph, GraphNode, LinearNode, Shape } from '../../src/graph/graph.js';
+import type { ActivationNode, AvgPoolNode, BatchNormNode, Conv2dNode, Graph, GraphNode, LinearNode, MaxPoolNode, Shape } from '../../src/graph/graph.js';
 import { inputsOf, levelsOf } from '../../src/graph/graph.js';
 import { activationParameter } from '../../src/graph/parameters.js';
 import { inferShapes } from '../../src/graph/shapes.js';
@@ -20,6 +20,13 @@ export interface ForwardOptions {
   readonly record?: Values;
   /** Takes the place of the activations, such as spiking neurons. */
   readonly activate?: (node: ActivationNode, input: Float64Array) => Float64Array;
+  /** Takes the place of max-pooling; `largest` is the plain one, `where` says at which positions it finds them. */
+  readonly pool?: (
+    node: MaxPoolNode,
+    input: Float64Array,
+    largest: (values: Float64Array) => Float64Array,
+    where: (values: Float64Array) => Int32Array,
+  ) => Float64Array;
 }
 
 /** Every value of the graph for a batch of `count` images. */
@@ -54,6 +61,15 @@ function evaluate(node: GraphNode, inputs: Float64Array[], shapes: ReadonlyMap<s
       return input.map((value, i) => value + inputs[1]![i]!);
     case 'avgPool':
       return avgPool(node, input, shapes.get(node.input)!, shapes.get(node.name)!, count);
+    case 'maxPool': {
+      const where = (values: Float64Array): Int32Array => maxima(node, values, shapes.get(node.input)!, shapes.get(node.name)!, count);
+      const largest = (values: Float64Array): Float64Array => Float64Array.from(where(values), (at) => values[at]!);
+      return options.pool?.(node, input, largest, where) ?? largest(input);
+    }
+    case 'concat': {
+      const perImage = inputs.map((values) => values.length / count);
+      return Float64Array.from(Array.from({ length: count }, (_, n) => inputs.flatMap((values, i) => [...values.subarray(n * perImage[i]!, (n + 1) * perImage[i]!)])).flat());
+    }
     case 'globalAvgPool': {
       const [channels, height, width] = shapes.get(node.input) as [number, number, number];
       const area = height * width;
@@ -118,7 +134,7 @@ function batchNorm(node: BatchNormNode, input: Float64Array, shape: Shape, param
 
 function activation(node: ActivationNode, input: Float64Array, parameters: ParameterValues, { frozen, record }: ForwardOptions): Float64Array {
   const { activation: kind } = node;
-  if (kind.kind === 'relu') return input.map((z) => Math.max(z, 0));
+  if (kind.kind === 'relu') return input.map((z) => Math.min(Math.max(z, 0), kind.cap ?? Infinity));
   const levels = levelsOf(kind);
   const parameter = parameters.get(activationParameter(node)!)![0]!;
   const step = kind.kind === 'qcfs' || kind.kind === 'slip-relu' ? parameter / levels : parameter;
@@ -139,6 +155,24 @@ function avgPool(node: AvgPoolNode, input: Float64Array, inShape: Shape, outShap
     let sum = 0;
     for (let ky = 0; ky < kh; ky++) for (let kx = 0; kx < kw; kx++) sum += input[(m * inH + y * node.stride[0] + ky) * inW + x * node.stride[1] + kx]!;
     out[at++] = sum / (kh * kw);
+  }
+  return out;
+}
+
+/** Where the first maximum of every window stands. */
+function maxima(node: MaxPoolNode, input: Float64Array, inShape: Shape, outShape: Shape, count: number): Int32Array {
+  const [channels, inH, inW] = inShape as [number, number, number];
+  const [, outH, outW] = outShape as [number, number, number];
+  const out = new Int32Array(count * channels * outH * outW);
+  let at = 0;
+  for (let m = 0; m < count * channels; m++) for (let y = 0; y < outH; y++) for (let x = 0; x < outW; x++) {
+    let most = -1;
+    for (let ky = 0; ky < node.kernel[0]; ky++) for (let kx = 0; kx < node.kernel[1]; kx++) {
+      const [iy, ix] = [y * node.stride[0] + ky - node.padding[0], x * node.stride[1] + kx - node.padding[1]];
+      const here = (m * inH + iy) * inW + ix;
+      if (iy >= 0 && ix >= 0 && iy < inH && ix < inW && (most < 0 || input[here]! > input[most]!)) most = here;
+    }
+    out[at++] = most;
   }
   return out;
 }

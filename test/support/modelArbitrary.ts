@@ -24,6 +24,8 @@ interface SynapseDrawing {
 interface LayerDrawing {
   readonly channels: number;
   readonly synapses: readonly SynapseDrawing[];
+  /** A layer of its own behind it. */
+  readonly maxPool?: { readonly kernel: Pair; readonly stride: Pair; readonly padding: Padding };
 }
 
 export interface Drawing {
@@ -61,18 +63,21 @@ const channels = fc.oneof(
   { arbitrary: fc.constantFrom(16, 17, 31, 32, 33, 40, 64, 65, 70), weight: 1 },
 );
 
+const maxPool = fc.record({ kernel: pair(1, 4), stride: pair(1, 3), padding: fc.tuple(side, side, side, side) });
+const layer = fc.record(
+  { channels, synapses: fc.array(synapse, { minLength: 1, maxLength: 3 }), maxPool },
+  { requiredKeys: ['channels', 'synapses'] },
+);
+
 const steps = fc.oneof(
   { arbitrary: fc.integer({ min: 1, max: 9 }), weight: 4 },
-  { arbitrary: fc.constantFrom(15, 16, 17, 31, 32, 33, 63, 64), weight: 1 },
+  { arbitrary: fc.constantFrom(15, 16, 17, 31, 32, 33, 63, 64, 65, 130), weight: 1 },
 );
 
 export const drawings: fc.Arbitrary<Drawing> = fc.record({
   input: fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
   scaleBits: fc.integer({ min: 2, max: 10 }),
-  layers: fc.array(fc.record({ channels, synapses: fc.array(synapse, { minLength: 1, maxLength: 3 }) }), {
-    minLength: 1,
-    maxLength: 4,
-  }),
+  layers: fc.array(layer, { minLength: 1, maxLength: 4 }),
   classes: fc.integer({ min: 1, max: 40 }),
   seed: fc.nat(2 ** 31 - 1),
   timeSteps: steps,
@@ -90,7 +95,10 @@ export interface Drawn {
 export function draw({ input, scaleBits, layers, classes, seed, timeSteps, images }: Drawing): Drawn {
   const random = new Random(seed);
   const made: SnnLayer[] = [];
-  for (const layer of layers) made.push(new LayerMaker(random, input, made).layer(layer));
+  for (const layer of layers) {
+    made.push(new LayerMaker(random, input, made).layer(layer));
+    if (layer.maxPool) made.push(drawnMaxPool(made.at(-1)!, layer.maxPool));
+  }
   const perChannel = Array.from({ length: input[0]! }, () => 0.5);
   const model: SpikingModel = {
     name: 'drawn',
@@ -100,6 +108,14 @@ export function draw({ input, scaleBits, layers, classes, seed, timeSteps, image
     provenance: { seed },
   };
   return { model, timeSteps: Math.min(timeSteps, largestTimeSteps(model)), images: randomImages(random, model, images) };
+}
+
+function drawnMaxPool(source: SnnLayer, { kernel: drawn, stride, padding: wanted }: NonNullable<LayerDrawing['maxPool']>): SnnLayer {
+  const [channels, ...size] = source.shape;
+  const padding = wanted.map((n, i) => Math.min(n, drawn[i % 2]! - 1)) as unknown as Padding;
+  const kernel = drawn.map((n, axis) => Math.max(1, Math.min(n, size[axis]! + padding[axis]! + padding[axis + 2]!))) as unknown as Pair;
+  const map = synapseOutput({ kind: 'conv2d', kernel, stride, padding, groups: 1 }, source.shape);
+  return { kind: 'maxPool', name: `${source.name}.pool`, shape: [channels!, ...map], source: source.name, kernel, stride, padding, synapses: [] };
 }
 
 class LayerMaker {

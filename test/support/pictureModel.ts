@@ -1,12 +1,11 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { convert } from '../../src/convert/convert.js';
 import { GraphBuilder } from '../../src/graph/builder.js';
 import type { TrainedNetwork } from '../../src/graph/network.js';
 import { initialParameters } from '../../src/graph/parameters.js';
-import { exportOnnx } from '../../src/onnx/export.js';
 import { Random } from '../../src/random.js';
 import { writeSpikingModel } from '../../src/snn/file.js';
+import { writeNetwork } from '../../src/training/checkpoint.js';
 import { picture, shape, writeFiles } from './pictureFolders.js';
 
 const classes = ['ant', 'bee', 'cow', 'dog', 'elk', 'fox', 'gnu'];
@@ -21,12 +20,12 @@ export function pictureNetwork(): TrainedNetwork {
   return { graph, parameters, classes, normalization: { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] }, provenance: {} };
 }
 
-/** model.safetensors, dense.onnx, and `count` pictures in a folder a class. Returns the SPEC of the pictures. */
+/** model.safetensors, the network that it comes from in dense/, and `count` pictures in a folder a class. Returns the SPEC of the pictures. */
 export async function writePictureEvaluation(folder: string, count: number): Promise<string> {
   const network = pictureNetwork();
   const preprocessing = { resize: 18, crop: 16, interpolation: 'bilinear' } as const;
   await writeSpikingModel(join(folder, 'model.safetensors'), convert(network, { preprocessing }).model);
-  await writeFile(join(folder, 'dense.onnx'), exportOnnx(network));
+  await writeNetwork(join(folder, 'dense'), network);
   const random = new Random(4);
   for (let i = 0; i < count; i++) {
     const name = `val/${classes[i % classes.length]}/${String(i).padStart(4, '0')}.jpg`;

@@ -114,6 +114,16 @@ function branch(random: Random, source: string, shape: Shape, target: Shape): Sy
   return [{ ...base, kind: 'conv2d', kernel: [1, 1], padding: [0, 0, 0, 0], groups: 1, weight, multiplier }];
 }
 
+/** The model with a max-pooling layer in front of its read-out. */
+export function withMaxPool(model: SpikingModel, random: Random): SpikingModel {
+  const layers = model.layers.slice(0, -1);
+  const source = layers.at(-1)!;
+  const [channels, height, width] = source.shape as [number, number, number];
+  const geometry = { kernel: [2, 1] as Pair, stride: [1, 1] as Pair, padding: [1, 0, 0, 0] as Padding };
+  const pool: SnnLayer = { kind: 'maxPool', name: 'pool', shape: [channels, height, width], source: source.name, ...geometry, synapses: [] };
+  return { ...model, layers: [...layers, pool, readoutLayer(random, pool, model.classes.length)] };
+}
+
 export function randomImages(random: Random, model: SpikingModel, count: number): Float32Array {
   const pixels = model.input.shape.reduce((product, n) => product * n, 1);
   return Float32Array.from({ length: count * pixels }, () => (random.uniform() < 0.2 ? 0 : 2 * random.normal()));

@@ -102,6 +102,35 @@ export const constructions: Record<string, (b: GraphBuilder) => string> = {
     const z = b.activation(b.conv2d(b.add(x, y, 'add'), 'conv3', { outChannels: 6, kernel: 3 }), 'act3', qcfs);
     return b.linear(b.flatten(z, 'flat'), 'fc', { outFeatures: 4 });
   },
+  'max-pooling of concatenated layers, with padding and behind a batch norm': (b) => {
+    const x = b.activation(b.conv2d(b.input, 'conv1', { outChannels: 4, kernel: 3, padding: 1 }), 'act1', qcfs);
+    const y = b.activation(b.conv2d(x, 'conv2', { outChannels: 3, kernel: 1, bias: true }), 'act2', lsq);
+    const joined = b.concat([b.batchNorm(y, 'bn'), x], 'joined');
+    const pooled = b.maxPool(joined, 'pool', 3, 2, [1, 1, 0, 1]);
+    const z = b.activation(b.conv2d(pooled, 'conv3', { outChannels: 6, kernel: 2, bias: true }), 'act3', qcfs);
+    const flat = b.flatten(b.maxPool(z, 'pool2', 2, 1), 'flat');
+    return b.linear(flat, 'fc', { outFeatures: 4 });
+  },
+  'max-pooling in front of an activation, and in front of another': (b) => {
+    const x = b.activation(b.maxPool(b.conv2d(b.input, 'conv1', { outChannels: 4, kernel: 3, padding: 1 }), 'pool1', 2), 'act1', qcfs);
+    const y = b.add(x, b.activation(b.maxPool(b.conv2d(x, 'conv2', { outChannels: 4, kernel: 3, padding: 1, bias: true }), 'pool2', 3, 1, 1), 'act2', lsq), 'add');
+    return b.linear(b.flatten(b.activation(b.conv2d(y, 'conv3', { outChannels: 3, kernel: 2 }), 'act3', qcfs), 'flat'), 'fc', { outFeatures: 4 });
+  },
+  'concatenated vectors': (b) => {
+    const flat = b.flatten(b.input, 'flat');
+    const x = b.activation(b.linear(flat, 'fc1', { outFeatures: 5 }), 'act1', qcfs);
+    const y = b.activation(b.linear(x, 'fc2', { outFeatures: 7 }), 'act2', lsq);
+    return b.linear(b.concat([y, x], 'joined'), 'fc3', { outFeatures: 4 });
+  },
+  'concatenation in front of a grouped convolution, an average pool and neurons': (b) => {
+    const x = b.activation(b.conv2d(b.input, 'conv1', { outChannels: 4, kernel: 3, padding: 1 }), 'act1', qcfs);
+    const grouped = b.conv2d(x, 'conv2', { outChannels: 2, kernel: 3, padding: 1, groups: 2 });
+    const joined = b.concat([grouped, x, b.activation(b.conv2d(x, 'conv3', { outChannels: 2, kernel: 1 }), 'act2', lsq)], 'joined');
+    const y = b.activation(b.batchNorm(joined, 'bn'), 'act3', qcfs);
+    const again = b.concat([b.avgPool(x, 'avg', 2), b.avgPool(y, 'avg2', 2)], 'again');
+    const z = b.activation(b.conv2d(again, 'conv4', { outChannels: 6, kernel: 3, groups: 6 }), 'act4', qcfs);
+    return b.linear(b.flatten(z, 'flat'), 'fc', { outFeatures: 4 });
+  },
   'activation of a flattened map, and neurons as the output': (b) => {
     const x = b.activation(b.flatten(b.conv2d(b.input, 'conv1', { outChannels: 3, kernel: 3 }), 'flat'), 'act1', qcfs);
     return b.activation(b.linear(x, 'fc', { outFeatures: 4 }), 'act2', qcfs);

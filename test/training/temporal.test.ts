@@ -16,7 +16,7 @@ import { spikingEvalModel, temporalContext } from '../../src/training/temporal/s
 import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
 import { constructedNetwork, constructions, randomNetwork } from '../support/trainedNetworks.js';
-import { firingRates, meanOverTime, surrogates, unrolledForward, type Traces } from '../support/unrolledForward.js';
+import { firingRates, meanOverTime, surrogates, Traces, unrolledForward } from '../support/unrolledForward.js';
 
 const qcfs: Activation = { kind: 'qcfs', levels: 4, initialThreshold: 0.6 };
 const lsq: Activation = { kind: 'lsq', levels: 3, initialScale: 0.2 };
@@ -69,13 +69,13 @@ describe.each(Object.keys(constructions).filter((name) => name !== 'linear only'
     const timeSteps = 4;
     const results = await runModel(activationModel(graph, timeSteps), graph, values, images);
     const folded = fold(network);
-    const spiking = folded.layers.filter((layer) => layer.threshold !== undefined);
+    const spiking = folded.layers.filter((layer) => layer.kind === 'spiking');
     const simulated = Array.from({ length: timeSteps }, (_, t) => simulateFolded(folded, images, count, t + 1));
     for (const [l, layer] of spiking.entries()) {
       const value = results.get(`${layer.name}.value`)!;
       const size = value.length / timeSteps;
       for (let t = 0; t < timeSteps; t++) {
-        const before = t === 0 ? new Uint8Array(size) : simulated[t - 1]!.counts[l]!;
+        const before = t === 0 ? new Uint16Array(size) : simulated[t - 1]!.counts[l]!;
         const expected = simulated[t]!.counts[l]!.map((fired, i) => fired - before[i]!);
         expect(Array.from(value.subarray(t * size, (t + 1) * size), (x) => (x > 0 ? 1 : 0)), `${layer.name}, step ${t + 1}`).toEqual(Array.from(expected));
       }
@@ -110,6 +110,14 @@ const graphs: Record<string, Graph> = {
     const second = b.activation(b.linear(first, 'fc2', { outFeatures: 8 }), 'act2', { kind: 'spike', initialThreshold: 0.6, trainable: true });
     return b.build(b.linear(second, 'fc3', { outFeatures: 3 }));
   })(),
+  'overlapping max-pooling of spikes, and of a steady value': (() => {
+    const b = new GraphBuilder('pooled', [2, 6, 5]);
+    const still = b.maxPool(b.conv2d(b.input, 'conv0', { outChannels: 3, kernel: 1, bias: true }), 'pool0', 2, 1);
+    const spikes = b.activation(still, 'act1', qcfs);
+    const pooled = b.maxPool(b.batchNorm(spikes, 'bn'), 'pool1', [3, 2], [2, 1], [1, 0, 1, 1]);
+    const second = b.activation(b.conv2d(b.concat([pooled, pooled], 'both'), 'conv1', { outChannels: 2, kernel: 2 }), 'act2', qcfs);
+    return b.build(b.linear(b.flatten(second, 'flat'), 'fc', { outFeatures: 3 }));
+  })(),
   'a steady value added to spikes': (() => {
     const b = new GraphBuilder('steady', [2, 4, 3]);
     const still = b.batchNorm(b.conv2d(b.input, 'conv0', { outChannels: 2, kernel: 1, bias: true }), 'bn0');
@@ -133,10 +141,10 @@ function surrogateGradient(
   name: string,
   measure: (result: Values, traces: Traces) => number,
 ): Float64Array {
-  const around: Traces = new Map();
+  const around = new Traces();
   unrolledForward(graph, values, images, count, config, { record: around });
   const evaluate = (): number => {
-    const record: Traces = new Map();
+    const record = new Traces();
     return measure(unrolledForward(graph, values, images, count, config, { around, record }), record);
   };
   const data = values.get(name)!;

@@ -1,36 +1,35 @@
 import { Option, type Command } from 'commander';
-import { calibrate, calibrationMethods, type CalibrationMethod } from '../../convert/calibrate.js';
 import { convert, type Conversion } from '../../convert/convert.js';
 import { weightTypes, type WeightType } from '../../convert/quantize.js';
-import { normalizeRange } from '../../data/batches.js';
-import { datasetSpecs, openDataset } from '../../data/open.js';
-import { NoisefloorError } from '../../errors.js';
+import type { Split } from '../../data/dataset.js';
+import { refused } from '../../errors.js';
+import { compareLayers } from '../../evaluate/compare.js';
 import type { TrainedNetwork } from '../../graph/network.js';
 import { bytes, percent } from '../../report/format.js';
 import { writeSpikingModel } from '../../snn/file.js';
-import { maxTimeSteps } from '../../snn/model.js';
-import { readCheckpoint } from '../../training/checkpoint.js';
+import { maxTimeSteps, type SpikingModel } from '../../snn/model.js';
+import { SpikingSession } from '../../snn/session.js';
+import { calibrated, calibrationOptions, type CalibrationCommandOptions } from '../calibration.js';
+import { printComparison, type Comparison } from '../comparison.js';
 import { Output, type Io } from '../io.js';
-import { positiveNumber, shared, whole } from '../options.js';
+import { shared, whole } from '../options.js';
+import { preprocessingOption, preprocessingOptions, type PreprocessingCommandOptions } from '../preprocessing.js';
 import { textTable } from '../table.js';
+import { importNotes, importOptions, readTrained, type ImportOptions } from '../trained.js';
 
-interface ConvertCommandOptions {
+interface ConvertCommandOptions extends ImportOptions, PreprocessingCommandOptions, CalibrationCommandOptions {
   out: string;
   weights: WeightType;
-  maxTimeSteps: number;
-  calibrationData?: string;
-  calibration?: CalibrationMethod;
-  calibrationImages?: number;
-  calibrationPercentile?: number;
-  calibrationTimeSteps?: number;
+  maxTimeSteps?: number;
+  compare: boolean;
   json: boolean;
 }
 
 export function addConvert(program: Command, io: Io): void {
-  program
+  const command = program
     .command('convert')
     .description('Convert a trained network to a spiking model, one file of integers.')
-    .argument('<dir>', 'folder of a training run')
+    .argument('<network>', 'folder of a training run, or an ONNX or NIR file (model.onnx, model.nir)')
     .requiredOption('--out <file>', 'the spiking model to write, such as model.safetensors')
     .addOption(
       new Option('--weights <type>', 'width of the weights; the loss of either is reported')
@@ -38,69 +37,38 @@ export function addConvert(program: Command, io: Io): void {
         .default('int8'),
     )
     .addOption(
-      new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case')
-        .argParser(whole(1, maxTimeSteps))
-        .default(maxTimeSteps),
-    )
-    .addOption(
-      new Option(
-        '--calibration-data <spec>',
-        `for relu: training images that thresholds are found on: ${datasetSpecs.join(', ')}`,
-      ),
-    )
-    .addOption(new Option('--calibration <method>', 'how a threshold is chosen (default: mse)').choices([...calibrationMethods]))
-    .addOption(new Option('--calibration-images <n>', 'images from the first on (default: 512)').argParser(whole(1)))
-    .addOption(
-      new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)')
-        .argParser(positiveNumber),
-    )
-    .addOption(
-      new Option('--calibration-time-steps <t>', 'T of the error that mse makes least (default: 8)')
+      new Option('--max-time-steps <t>', 'the most time steps that 32-bit sums must hold in the worst case (default: 64; calibrated: 256, 128 or 64)')
         .argParser(whole(1, maxTimeSteps)),
     )
+    .option('--compare', 'with --calibrate: the dense network against the spiking one, layer by layer, on some of its images', false)
     .addOption(shared.json())
-    .action((directory: string, options: ConvertCommandOptions) => convertAction(directory, options, io));
+    .action((path: string, options: ConvertCommandOptions) => convertAction(path, options, io));
+  for (const option of [...importOptions(), ...preprocessingOptions(), ...calibrationOptions()]) command.addOption(option);
 }
 
-async function convertAction(directory: string, options: ConvertCommandOptions, io: Io): Promise<void> {
+async function convertAction(path: string, options: ConvertCommandOptions, io: Io): Promise<void> {
   const { out, weights, maxTimeSteps: timeSteps, json } = options;
   const output = new Output(io, json);
-  const network = await calibrated(await readCheckpoint(directory), options, output);
+  const trained = await readTrained(path, options);
+  for (const note of importNotes(trained)) output.log(note);
+  const preprocessing = preprocessingOption(options, trained.graph.input.shape);
+  if (options.compare && options.calibrate === undefined) throw refused('--compare needs images: give --calibrate, or compare with eval --against.');
+  const { network, images } = await calibrated(trained, options, preprocessing, output);
   output.log(`Converting ${network.graph.name}`);
-  const { model, report } = convert(network, { weights, timeSteps });
+  const { model, report } = convert(network, { weights, ...(timeSteps !== undefined && { timeSteps }), ...(preprocessing && { preprocessing }) });
   await writeSpikingModel(out, model);
-  output.document({ command: 'convert', directory, model: out, ...report });
+  const comparison = options.compare ? await compare(trained, model, images!, Math.min(report.largestTimeSteps, options.calibrationTimeSteps ?? 32)) : undefined;
+  output.document({ command: 'convert', network: path, model: out, ...report, ...(comparison && { comparison }) });
   printReport(report, out, output);
+  if (comparison) printComparison(comparison, output);
 }
 
-async function calibrated(network: TrainedNetwork, options: ConvertCommandOptions, output: Output): Promise<TrainedNetwork> {
-  const {
-    calibrationData,
-    calibration: method,
-    calibrationImages = 512,
-    calibrationPercentile: percentile,
-    calibrationTimeSteps: timeSteps,
-  } = options;
-  if (calibrationData === undefined) {
-    if ([method, options.calibrationImages, percentile, timeSteps].every((option) => option === undefined)) return network;
-    throw new NoisefloorError('INVALID_ARGUMENT', 'Calibration needs images: give --calibration-data.');
-  }
-  const data = await openDataset(calibrationData);
-  const { shape } = network.graph.input;
-  if (data.shape.join() !== shape.join()) {
-    throw new NoisefloorError(
-      'INVALID_ARGUMENT',
-      `${data.spec} has images [${data.shape.join(', ')}], the network takes [${shape.join(', ')}]: ` +
-        'calibrate on what it was trained on.',
-    );
-  }
-  const count = Math.min(calibrationImages, data.train.count);
-  output.log(`Calibrating ${network.graph.name} on ${count} training images`);
-  return calibrate(
-    network,
-    { images: normalizeRange(data.train, 0, count, network.normalization, shape), count },
-    { method, percentile, timeSteps },
-  );
+const comparedImages = 32;
+
+async function compare(network: TrainedNetwork, model: SpikingModel, images: Split, timeSteps: number): Promise<Comparison> {
+  await using session = await SpikingSession.create(model);
+  const layers = await compareLayers(network, session, images, { timeSteps, limit: comparedImages, batchSize: 8 });
+  return { timeSteps, images: Math.min(comparedImages, images.count), layers };
 }
 
 function printReport(report: Conversion['report'], out: string, output: Output): void {

@@ -21,20 +21,23 @@ import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
 import { decodeSpikingModel } from '../../snn/file.js';
 import type { SpikingModel } from '../../snn/model.js';
 import { SpikingSession } from '../../snn/session.js';
-import { readCheckpoint } from '../../training/checkpoint.js';
+import { printComparison } from '../comparison.js';
 import { evaluationDocument, printEvaluation, reportEvaluation } from '../evaluation.js';
 import { Output, type Io } from '../io.js';
 import { exitRules, htmlPath, shardOption, shared, thresholdList, whole } from '../options.js';
 import { ImageProgress, withProgress } from '../progress.js';
 import { textTable } from '../table.js';
+import { readDense } from '../trained.js';
 
 interface EvalCommandOptions {
   data: string;
   timeSteps: number[];
+  delay: number;
   limit?: number;
   batchSize: number;
   threads?: number;
   against?: string;
+  compare: boolean;
   report?: string;
   journal?: string;
   resume: boolean;
@@ -54,10 +57,12 @@ export function addEval(program: Command, io: Io): void {
     .argument('<file>', 'spiking model')
     .requiredOption('--data <spec>', imageSpecs.join(', '))
     .addOption(shared.timeSteps([1, 2, 4, 8]))
+    .addOption(new Option('--delay <t>', 'the read-out begins after so many steps').argParser(whole(0)).default(0))
     .addOption(shared.limit())
     .addOption(shared.batchSize(64))
     .addOption(shared.threads())
-    .option('--against <path>', 'the dense network on the same images: training folder of the model (compared layer by layer) or an ONNX file')
+    .option('--against <network>', 'training folder or ONNX file of the model: compare with the dense network, layer by layer')
+    .option('--compare', 'with --against: print what each layer gives against the dense network', false)
     .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
     .option('--journal <file>', 'keep the results of each batch in a file, so that a run that was ended can go on')
     .option('--resume', 'go on with the journal', false)
@@ -73,29 +78,25 @@ export function addEval(program: Command, io: Io): void {
     .action((file: string, options: EvalCommandOptions) => evalAction(file, options, io));
 }
 
-/** The dense network to compare with: its ONNX file, and itself where it can be compared layer by layer. */
-interface Against {
-  readonly onnx: Uint8Array;
-  readonly network?: TrainedNetwork;
-}
-
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   checkOptions(options); // before minutes of work
   const bytes = await readWholeFile(file, 'spiking model');
   const model = decodeSpikingModel(bytes, file);
-  const against = options.against === undefined ? undefined : await readAgainst(options.against, model);
+  const network = options.against === undefined ? undefined : await readDense(options.against, model);
+  if (network) checkSameNetwork(network, model);
+  const onnx = network && exportOnnx(network);
   const source = sourceFor(model, await openImages(options.data, 'test', model.input), options.limit);
   const threads = options.threads ?? availableParallelism();
   await using session = await SpikingSession.create(model, { threads });
-  const plan = planOf(bytes, source, options.timeSteps, against?.onnx);
+  const plan = planOf(bytes, source, options, onnx);
   const sum =
     options.queue === undefined
-      ? await collect(session, source, plan, against, options, io)
-      : await collectFromQueue(options.queue, model, source, plan, [bytes, ...(against ? [against.onnx] : [])], options, output);
+      ? await collect(session, source, plan, onnx, options, io)
+      : await collectFromQueue(options.queue, model, source, plan, [bytes, ...(onnx ? [onnx] : [])], options, output);
   const evaluation = sum.evaluation();
   const earlyExit = options.earlyExit && (await earlyExitCurve(session, source, options.earlyExit, options, io));
-  const comparison = against?.network && (await compare(against.network, session, source, options, io));
+  const comparison = network && (await compare(network, session, source, options, io));
   const dense = sum.dense();
   if (options.report !== undefined) {
     const results = { sum, evaluation, ...(dense && { dense }), ...(comparison && { comparison }) };
@@ -108,14 +109,17 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
     data: options.data,
     ...evaluationDocument(evaluation),
     ...(dense ? { dense } : {}),
+    ...(options.compare ? { comparison } : {}),
     ...(earlyExit ? { earlyExit } : {}),
   });
   printEvaluation(evaluation, dense, output);
+  if (options.compare && comparison) printComparison(comparison, output);
   if (earlyExit) printEarlyExit(earlyExit, output);
 }
 
 function checkOptions(options: EvalCommandOptions): void {
   const { journal, resume, shard, earlyExit, queue, shardImages } = options;
+  if (options.compare && options.against === undefined) throw refused('--compare needs the dense network: give --against.');
   exitRules(earlyExit, options, Math.max(...options.timeSteps));
   if (resume && journal === undefined) throw refused('--resume goes on with a journal: name it with --journal.');
   if (shard !== undefined && journal === undefined) throw refused('The journals of all shards are merged at the end: name that of this one with --journal.');
@@ -124,34 +128,27 @@ function checkOptions(options: EvalCommandOptions): void {
   if (shard !== undefined && earlyExit !== undefined) throw refused('--early-exit needs all images: leave out --shard.');
 }
 
-async function readAgainst(path: string, model: SpikingModel): Promise<Against> {
-  if (path.endsWith('.onnx')) return { onnx: await readWholeFile(path, 'ONNX model') };
-  const network = await readCheckpoint(path);
-  checkSameNetwork(network, model);
-  return { onnx: exportOnnx(network), network };
-}
-
 /** Runs what is to be run and has not been before. */
 async function collect(
   session: SpikingSession,
   source: ImageSource,
   plan: EvaluationPlan,
-  against: Against | undefined,
-  { timeSteps, batchSize, shard = { index: 1, of: 1 }, journal: path, resume }: EvalCommandOptions,
+  onnx: Uint8Array | undefined,
+  { timeSteps, delay, batchSize, shard = { index: 1, of: 1 }, journal: path, resume }: EvalCommandOptions,
   io: Io,
 ): Promise<EvaluationSum> {
   const { model, threads, isa } = session;
   const [start, end] = shardRange(source.count, shard.index, shard.of);
   const header = { plan, start, end, spec: source.spec, batchSize, threads, isa };
-  const sum = new EvaluationSum({ model, timeSteps, batchSize, threads, isa });
+  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize, threads, isa });
   const journal = path === undefined ? undefined : await JournalWriter.open(path, header, resume);
-  const dense = against && (await DenseSession.create(against.onnx, { threads }));
+  const dense = onnx && (await DenseSession.create(onnx, { threads }));
   try {
     for (const part of journal?.parts ?? []) sum.add(part);
     const done = journal?.parts.at(-1)?.end ?? start;
     await withProgress(io, 'Evaluate', async (bar) => {
       const progress = new ImageProgress(bar, io, done - start);
-      for await (const part of evaluateParts(session, source, { timeSteps, batchSize, start: done, end, signal: io.signal, ...(dense && { dense }) })) {
+      for await (const part of evaluateParts(session, source, { timeSteps, delay, batchSize, start: done, end, signal: io.signal, ...(dense && { dense }) })) {
         await journal?.add(part);
         sum.add(part);
         progress.update(part.end - start, end - start);
@@ -190,7 +187,7 @@ async function collectFromQueue(
   source: ImageSource,
   plan: EvaluationPlan,
   blobs: readonly Uint8Array[],
-  { timeSteps, batchSize, shardImages }: EvalCommandOptions,
+  { timeSteps, delay, batchSize, shardImages }: EvalCommandOptions,
   { io }: Output,
 ): Promise<EvaluationSum> {
   const results: ShardResult[] = [];
@@ -205,7 +202,7 @@ async function collectFromQueue(
   });
   results.sort((a, b) => a.part.start - b.part.start);
   const isas = [...new Set(results.map(({ isa }) => isa))].join(', ');
-  const sum = new EvaluationSum({ model, timeSteps, batchSize, threads: results[0]!.threads, isa: isas });
+  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize, threads: results[0]!.threads, isa: isas });
   for (const { part } of results) sum.add(part);
   return sum;
 }
@@ -237,8 +234,9 @@ function printEarlyExit({ timeSteps, measure, chunks, full, curve }: EarlyExitEv
 }
 
 function evalCommandLine(file: string, options: EvalCommandOptions): string {
-  const { data, timeSteps, limit, batchSize, threads, against, shard, queue, earlyExit, exitMeasure, exitChunks } = options;
+  const { data, timeSteps, delay, limit, batchSize, threads, against, shard, queue, earlyExit, exitMeasure, exitChunks } = options;
   const parts = ['noisefloor eval', file, '--data', data, '--time-steps', timeSteps.join(','), '--batch-size', String(batchSize)];
+  if (delay > 0) parts.push('--delay', String(delay));
   if (limit !== undefined) parts.push('--limit', String(limit));
   if (threads !== undefined) parts.push('--threads', String(threads));
   if (against !== undefined) parts.push('--against', against);

@@ -79,6 +79,10 @@ function thresholdText({ threshold }: LayerSummary): string {
 }
 
 function summarize(layer: SnnLayer): LayerSummary {
+  if (layer.kind === 'maxPool') {
+    const { name, kind, shape, source, kernel } = layer;
+    return { name, kind, shape, neurons: 0, synapses: [{ kind: 'maxPool', source, pool: kernel }], parameters: 0, bytes: 0 };
+  }
   const arrays = [layer.bias, ...(layer.kind === 'spiking' ? [layer.threshold, layer.initialPotential] : [])];
   for (const synapse of layer.synapses) arrays.push(synapse.multiplier);
   const weights = layer.synapses.flatMap((synapse) => (synapse.kind === 'conv2d' ? [synapse.weight] : []));

@@ -37,8 +37,8 @@ async function mergeAction(file: string, paths: string[], { data, report, json }
   if (header.plan.model !== sha256(bytes)) {
     throw new NoisefloorError('INVALID_DATA', `${paths[0]} is of another model than ${file}: name the model that was evaluated.`);
   }
-  const { timeSteps } = header.plan;
-  const sum = new EvaluationSum({ model, timeSteps, batchSize: header.batchSize, threads: header.threads, isa: header.isa });
+  const { timeSteps, delay = 0 } = header.plan;
+  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize: header.batchSize, threads: header.threads, isa: header.isa });
   for (const part of parts) sum.add(part);
   const evaluation = sum.evaluation();
   const dense = sum.dense();

@@ -5,6 +5,7 @@ import { logitsFromPotentials, topClasses } from '../../evaluate/logits.js';
 import { percent } from '../../report/format.js';
 import { readSpikingModel } from '../../snn/file.js';
 import type { EarlyExitRule } from '../../snn/earlyExit.js';
+import { readoutOf } from '../../snn/model.js';
 import type { RunOptions } from '../../snn/run.js';
 import { SpikingSession } from '../../snn/session.js';
 import { Output, type Io } from '../io.js';
@@ -80,7 +81,7 @@ async function fullAnswers(session: SpikingSession, images: Float32Array, run: P
 
 async function earlyAnswers(session: SpikingSession, images: Float32Array, run: PredictRun & EarlyExitRule): Promise<Answer[]> {
   const { classes, steps, potentials } = await session.runEarlyExit(images, run);
-  const unit = session.model.layers.at(-1)!.unit[0]!;
+  const unit = readoutOf(session.model).unit[0]!;
   return Array.from(steps, (timeSteps, n) => {
     const own = potentials.subarray(n * classes, (n + 1) * classes);
     return { logits: Float64Array.from(own, (potential) => (potential * unit) / timeSteps), timeSteps };

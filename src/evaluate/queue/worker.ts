@@ -106,7 +106,7 @@ class Workbench {
     const { session, source, dense } = await this.#load(job);
     const { batchSize, start, end, plan } = job;
     let whole: EvaluationPart | undefined;
-    const options = { timeSteps: plan.timeSteps, batchSize, start, end, ...(dense && { dense }), ...(signal && { signal }) };
+    const options = { timeSteps: plan.timeSteps, delay: plan.delay ?? 0, batchSize, start, end, ...(dense && { dense }), ...(signal && { signal }) };
     for await (const part of evaluateParts(session, source, options)) whole = whole ? joinParts([whole, part]) : part;
     return { part: whole!, threads: session.threads, isa: session.isa };
   }

@@ -15,7 +15,7 @@ export const activationRule: LayerRule<ActivationNode> = (context, node, [input]
   const { activation } = node;
   switch (activation.kind) {
     case 'relu':
-      return relu(context, input!.value);
+      return relu(context, activation, input!.value);
     case 'qcfs':
       return qcfs(context, node, input!);
     case 'lsq':

@@ -1,13 +1,19 @@
-import type { ActivationNode, SlipReluActivation } from '../../graph/graph.js';
+import type { ActivationNode, ReluActivation, SlipReluActivation } from '../../graph/graph.js';
+import { emitRelu } from '../../onnx/layers.js';
 import { penalised } from './penalty.js';
 import { gate, Quantiser } from './quantiser.js';
 import type { Differentiated, Operand, TrainingContext } from './rule.js';
 
-export function relu(context: TrainingContext, input: string): Differentiated {
+/** dy/dz = 1[z > 0], with a cap 1[0 < z < cap]. */
+export function relu(context: TrainingContext, activation: ReluActivation, input: string): Differentiated {
   const { onnx } = context;
   return {
-    value: onnx.node('Relu', [input]),
-    backward: (gradient) => ({ inputs: [gate(context, onnx.node('Greater', [input, onnx.floats(0)]), gradient)], parameters: {} }),
+    value: emitRelu(onnx, activation, input),
+    backward: (gradient) => {
+      const passed = gate(context, onnx.node('Greater', [input, onnx.floats(0)]), gradient);
+      if (activation.cap === undefined) return { inputs: [passed], parameters: {} };
+      return { inputs: [gate(context, onnx.node('Less', [input, onnx.floats(activation.cap)]), passed)], parameters: {} };
+    },
   };
 }
 

@@ -1,9 +1,10 @@
 import type { GraphNode } from '../../graph/graph.js';
 import { activationRule } from './activation.js';
 import { batchNormRule } from './batchNorm.js';
+import { concatRule } from './concat.js';
 import { conv2dRule } from './conv2d.js';
 import { linearRule } from './linear.js';
-import { avgPoolRule, flattenRule, globalAvgPoolRule } from './pooling.js';
+import { avgPoolRule, flattenRule, globalAvgPoolRule, maxPoolRule } from './pooling.js';
 import type { Differentiated, Operand, TrainingContext } from './rule.js';
 
 /** Emits a node in training mode, by the rule of its kind. */
@@ -19,6 +20,10 @@ export function differentiate(context: TrainingContext, node: GraphNode, inputs:
       return activationRule(context, node, inputs);
     case 'avgPool':
       return avgPoolRule(context, node, inputs);
+    case 'maxPool':
+      return maxPoolRule(context, node, inputs);
+    case 'concat':
+      return concatRule(context, node, inputs);
     case 'globalAvgPool':
       return globalAvgPoolRule(context, node, inputs);
     case 'flatten':

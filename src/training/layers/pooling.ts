@@ -1,4 +1,4 @@
-import type { AvgPoolNode, FlattenNode, GlobalAvgPoolNode } from '../../graph/graph.js';
+import type { AvgPoolNode, FlattenNode, GlobalAvgPoolNode, MaxPoolNode } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { poolAttributes } from '../../onnx/layers.js';
 import type { LayerRule } from './rule.js';
@@ -28,6 +28,22 @@ function repeat(onnx: OnnxBuilder, value: string, shape: readonly [number, numbe
   const wide = onnx.node('Expand', [apart, onnx.ints([1, 1, 1, kh, 1, kw])]);
   return onnx.node('Reshape', [wide, onnx.ints([-1, channels, height * kh, width * kw])]);
 }
+
+/** The gradient goes to the largest value of a window, of several equal ones to the first, as in PyTorch. */
+export const maxPoolRule: LayerRule<MaxPoolNode> = ({ onnx, shapes }, node, [input]) => {
+  const [value, positions] = onnx.nodes('MaxPool', [input!.value], 2, poolAttributes(node), node.name) as [string, string];
+  const flat = onnx.ints([-1]);
+  return {
+    value,
+    backward: (gradient) => {
+      const count = onnx.node('Reshape', [onnx.node('Size', [input!.value]), flat]);
+      const zeros = onnx.node('Expand', [onnx.floats(0), count]);
+      const updates = [positions, gradient].map((part) => onnx.node('Reshape', [part, flat]));
+      const sums = onnx.node('ScatterElements', [zeros, ...updates], { axis: 0, reduction: 'add' });
+      return { inputs: [onnx.node('Reshape', [sums, onnx.ints([-1, ...shapes.get(node.input)!])])], parameters: {} };
+    },
+  };
+};
 
 export const globalAvgPoolRule: LayerRule<GlobalAvgPoolNode> = ({ onnx, shapes }, node, [input]) => {
   const [, height, width] = shapes.get(node.input) as [number, number, number];

@@ -5,6 +5,7 @@ import type { Differentiated, Operand, TrainingContext } from '../layers/rule.js
 import { frozenBatchNormRule } from './batchNorm.js';
 import { neuronRule, repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
+import { maxPoolOverTimeRule } from './pooling.js';
 
 type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand[]) => Differentiated;
 
@@ -15,6 +16,7 @@ type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand
 export function temporalRule(graph: Graph, config: TemporalConfig): Rule {
   const steady = new Set([graph.input.name]);
   return (context, node, inputs) => {
+    if (node.op === 'maxPool' && !steady.has(node.input)) return maxPoolOverTimeRule(context, node, inputs[0]!, config.timeSteps);
     if (node.op === 'activation') return neuronRule(context, node, inputs[0]!, steady.has(node.input), config);
     const rule = node.op === 'batchNorm' ? frozenBatchNormRule.bind(undefined, context, node) : differentiate.bind(undefined, context, node);
     const still = inputsOf(node).filter((name) => steady.has(name));

@@ -1,0 +1,71 @@
+// Trains, converts and evaluates a row of docs/results.md: node scripts/reproduce.mjs ROW --data cifar10:DIR [--device cuda]
+// Resumable: finished stages are kept, and one that was stopped goes on from its checkpoint. Without ROW it lists the rows.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, Option } from 'commander';
+
+const resnet18 = '--network resnet18 --noise nq --noise-strength 0.5 --levels 4 --weight-bits 8 --batch-size 500 --learning-rate 0.2 --warmup-epochs 3 --augment crop,flip,autoaugment --cutout 16 --decay weights --clip-norm 20';
+const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
+/** A stage is a training, or, with `from`, a fine-tuning over time of another stage. */
+const stages = {
+  'resnet18-base': { epochs: 195, options: resnet18 },
+  resnet18: { from: 'resnet18-base', epochs: 12, options: `--time-steps 4 --learning-rate 0.004 ${overTime}` },
+  'resnet18-t2': { from: 'resnet18-base', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime}` },
+  'resnet18-l8-base': { epochs: 195, options: resnet18.replace('--levels 4', '--levels 8') },
+  'resnet18-l8': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 4 --learning-rate 0.004 ${overTime}` },
+  'resnet18-l8-t2': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 2 --learning-rate 0.006 ${overTime}` },
+  'resnet18-sparse-base': { epochs: 140, options: `${resnet18} --activity-penalty 0.1` },
+  'resnet18-sparse': { from: 'resnet18-sparse-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --activity-penalty 0.1` },
+  'resnet20-l2': { epochs: 30, options: '--network resnet20 --noise none --levels 2 --batch-size 512 --learning-rate 0.2' },
+};
+
+const number = (text) => Number(text);
+const program = new Command('reproduce')
+  .argument('[row]', Object.keys(stages).join(', '))
+  .option('--data <spec>', 'such as cifar10:DIR')
+  .addOption(new Option('--out <dir>', 'folder for the runs').default('runs'))
+  .addOption(new Option('--seed <n>').argParser(number).default(0))
+  .addOption(new Option('--device <device>').choices(['cpu', 'cuda']).default('cpu'))
+  .addOption(new Option('--devices <ids>', 'CUDA devices, such as 1'))
+  .addOption(new Option('--time-steps <list>', 'of the evaluation').default('1,2,4,8,16'))
+  .parse();
+const options = program.opts();
+const [row] = program.args;
+if (row === undefined) {
+  for (const [name, { from, epochs, options: text }] of Object.entries(stages)) console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${epochs} epochs, ${text}`);
+  process.exit();
+}
+if (!Object.hasOwn(stages, row)) program.error(`Unknown row "${row}". There are ${Object.keys(stages).join(', ')}.`);
+if (options.data === undefined) program.error('Give the data, such as --data cifar10:DIR.');
+
+const cli = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist', 'cli', 'main.js');
+const noisefloor = (...args) => {
+  console.error(`noisefloor ${args.join(' ')}`);
+  execFileSync(process.execPath, [cli, ...args], { stdio: 'inherit' });
+};
+const folder = (name) => join(options.out, options.seed === 0 ? name : `${name}-seed${options.seed}`);
+mkdirSync(options.out, { recursive: true });
+const trained = train(row);
+noisefloor('convert', trained, '--out', `${trained}.safetensors`);
+noisefloor('eval', `${trained}.safetensors`, '--data', options.data, '--time-steps', options.timeSteps, '--against', trained);
+
+/** The folder of a stage, trained. */
+function train(name) {
+  const { from, epochs, options: text } = stages[name];
+  const [before, out] = [from === undefined ? undefined : train(from), folder(name)];
+  if (epochsOf(out) >= epochs) return out;
+  const device = options.device === 'cuda' ? ['--device', 'cuda', '--precision', 'mixed', ...(options.devices ? ['--devices', options.devices] : [])] : [];
+  const resume = existsSync(join(out, 'checkpoint.safetensors')) ? ['--resume'] : [];
+  const start = before === undefined ? ['train'] : ['finetune', before];
+  noisefloor(...start, ...text.split(' '), '--epochs', String(epochs), '--seed', String(options.seed), '--data', options.data, '--out', out, ...device, ...resume);
+  return out;
+}
+
+function epochsOf(out) {
+  const log = join(out, 'log.jsonl');
+  if (!existsSync(log) || !existsSync(join(out, 'checkpoint.safetensors'))) return 0;
+  const last = readFileSync(log, 'utf8').trim().split('\n').at(-1);
+  return last ? JSON.parse(last).epoch : 0;
+}

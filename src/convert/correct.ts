@@ -1,0 +1,172 @@
+import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
+import { inferShapes } from '../graph/shapes.js';
+import type { ReadoutLayer, SnnLayer, SpikingModel } from '../snn/model.js';
+import { SpikingSession } from '../snn/session.js';
+import { elementCount } from '../tensor.js';
+import { channelMeans, imageBatches, tapActivations, type CalibrationImages, type TapOptions } from './activations.js';
+import { fold } from './fold.js';
+import type { FoldedLayer, FoldedNetwork, FoldedSpiking } from './folded.js';
+import { assembleModel, quantize } from './quantize.js';
+
+export interface CorrectionOptions extends TapOptions {
+  /** Spikes are counted over T steps and over T / 2. */
+  readonly timeSteps: number;
+  /** Called after each layer. */
+  readonly onLayer?: (name: string, done: number, total: number) => void;
+}
+
+/** What a channel of the dense network does, over images and positions; both [C]. */
+interface ChannelActivity {
+  readonly mean: Float64Array;
+  /** Share of activations above 0: of a change of the input, the output follows so much. */
+  readonly active: Float64Array;
+}
+
+/** Of the activations of a channel, at least: below, a correction would wake neurons that should be silent. */
+const leastActive = 0.25;
+/** Most that a correction may move the current, and the initial potential, in units of theta. */
+const mostBias = 0.25;
+const mostPotential = 2;
+
+/**
+ * Corrects bias and initial potential of each channel so that the spiking network gives, on average over images and
+ * positions, what the dense network gives ("light" of SNN Calibration, Li et al., ICML 2021). Layer by layer, from the
+ * input on: each is measured behind layers that are corrected, in the engine, with int8 weights.
+ *
+ * The error at T steps is about a + b / T: clipping and uneven spikes stay, a late start fades. Two measurements tell them
+ * apart (our addition): a goes to the bias, b to the initial potential, so that the correction holds for other T.
+ *
+ * @param network with neurons of a calibration; only those are corrected
+ */
+export async function correctNeurons(network: TrainedNetwork, images: CalibrationImages, options: CorrectionOptions): Promise<TrainedNetwork> {
+  const folded = fold(network);
+  const neurons = new Map<string, NeuronSettings>(network.neurons);
+  const names = folded.layers.flatMap(({ name }) => (neurons.has(name) ? [name] : []));
+  const dense = await denseActivity(network, images, names, options);
+  const done: SnnLayer[] = [];
+  for (const layer of folded.layers) {
+    const activity = dense.get(layer.name);
+    let settled: FoldedLayer = layer;
+    if (layer.kind === 'spiking' && activity) {
+      const model = truncatedModel(folded, [...done, integerLayer(folded, layer, options.timeSteps)]);
+      settled = corrected(layer, activity, await spikeRates(model, network, images, options), options.timeSteps);
+      neurons.set(layer.name, { threshold: layer.threshold, ...difference(layer, settled, neurons.get(layer.name)!) });
+      options.onLayer?.(layer.name, names.indexOf(layer.name) + 1, names.length);
+    }
+    done.push(integerLayer(folded, settled, options.timeSteps));
+  }
+  return { ...network, neurons };
+}
+
+async function denseActivity(
+  network: TrainedNetwork,
+  images: CalibrationImages,
+  names: readonly string[],
+  options: TapOptions,
+): Promise<Map<string, ChannelActivity>> {
+  const shapes = inferShapes(network.graph);
+  const activities = new Map<string, ChannelActivity>();
+  for (const name of names) {
+    const channels = shapes.get(name)![0]!;
+    activities.set(name, { mean: new Float64Array(channels), active: new Float64Array(channels) });
+  }
+  await tapActivations(network, images, names, options, (name, values) => {
+    const { mean, active } = activities.get(name)!;
+    const weight = values.length / elementCount(shapes.get(name)!) / images.count;
+    channelMeans(values, mean.length, elementCount(shapes.get(name)!), (c, sum, positive) => {
+      mean[c]! += weight * sum;
+      active[c]! += weight * positive;
+    });
+  });
+  return activities;
+}
+
+function integerLayer(folded: FoldedNetwork, layer: FoldedLayer, timeSteps: number): SnnLayer {
+  return quantize({ ...folded, layers: [layer] }, { weights: 'int8', timeSteps }).layers[0]!.layer;
+}
+
+/** The first layers, with a read-out that reads nothing. */
+function truncatedModel(folded: FoldedNetwork, layers: readonly SnnLayer[]): SpikingModel {
+  const { name, shape } = layers.at(-1)!;
+  const [channels, height, width] = shape as [number, number, number];
+  const readout: ReadoutLayer = {
+    kind: 'readout',
+    name: `${name}.nothing`,
+    shape: [1, 1, 1],
+    synapses: [
+      {
+        kind: 'conv2d',
+        source: name,
+        kernel: [1, 1],
+        stride: [height, width],
+        padding: [0, 0, 0, 0],
+        groups: 1,
+        shift: 0,
+        weight: new Int8Array(channels),
+        multiplier: Int32Array.of(1),
+      },
+    ],
+    bias: new Int32Array(1),
+    unit: Float64Array.of(1),
+  };
+  const { inputScale } = quantize({ ...folded, layers: [] }, { weights: 'int8', timeSteps: 1 });
+  const model = assembleModel({ ...folded, classes: ['nothing'] }, { inputScale, layers: [] }, name, {});
+  return { ...model, layers: [...layers, readout] };
+}
+
+interface SpikeRates {
+  /** Spikes a step of each channel of the last layer, over T steps and over T / 2; [C]. */
+  readonly whole: Float64Array;
+  readonly half: Float64Array;
+}
+
+async function spikeRates(
+  model: SpikingModel,
+  network: TrainedNetwork,
+  images: CalibrationImages,
+  { timeSteps, batchSize, threads }: CorrectionOptions,
+): Promise<SpikeRates> {
+  const { shape } = model.layers.at(-2)!;
+  const rates = { whole: new Float64Array(shape[0]!), half: new Float64Array(shape[0]!) };
+  const session = await SpikingSession.create(model, threads === undefined ? {} : { threads });
+  try {
+    for (const batch of imageBatches(network, images, batchSize)) {
+      for (const [sums, steps] of [[rates.whole, timeSteps], [rates.half, timeSteps >> 1]] as const) {
+        const { counts, count } = await session.run(batch, { timeSteps: steps, counts: true });
+        channelMeans(counts!.at(-1)!, shape[0]!, elementCount(shape), (c, spikes) => (sums[c]! += (spikes / steps) * (count / images.count)));
+      }
+    }
+  } finally {
+    await session.dispose();
+  }
+  return rates;
+}
+
+function corrected(layer: FoldedSpiking, { mean, active }: ChannelActivity, { whole, half }: SpikeRates, timeSteps: number): FoldedSpiking {
+  const early = timeSteps >> 1;
+  const change = (c: number): { steady: number; transient: number } => {
+    const theta = layer.threshold[c]!;
+    const [late, soon] = [mean[c]! - theta * whole[c]!, mean[c]! - theta * half[c]!];
+    const transient = ((soon - late) * timeSteps * early) / (timeSteps - early);
+    const response = Math.max(leastActive, active[c]!);
+    return {
+      steady: within((late - transient / timeSteps) / response, mostBias * theta),
+      transient: within(transient / response, mostPotential * theta),
+    };
+  };
+  return {
+    ...layer,
+    bias: layer.bias.map((b, c) => b + change(c).steady),
+    initialPotential: layer.initialPotential.map((v, c) => v + change(c).transient),
+  };
+}
+
+function within(value: number, most: number): number {
+  return Math.max(-most, Math.min(most, value));
+}
+
+/** The settings that make `after` of `before`. */
+function difference(before: FoldedSpiking, after: FoldedSpiking, settings: NeuronSettings): Omit<NeuronSettings, 'threshold'> {
+  const bias = after.bias.map((b, c) => b - before.bias[c]! + (settings.bias?.[c] ?? 0));
+  return { bias, initialPotential: after.initialPotential };
+}

@@ -141,7 +141,7 @@ describe('the protocol', () => {
     ['pixels that are none', { inputs: [{ ...tensor, datatype: 'UINT8', data: [0, 1, 2, 256] }] }, 'Expected a whole number from 0 to 255 for element 3'],
     ['bytes without the header', { inputs: [{ ...tensor, parameters: { binary_data_size: 16 } }] }, 'send the header Inference-Header-Content-Length'],
     ['an unknown parameter', { inputs: [tensor], parameters: { steps: 1 } }, 'Unknown parameter "steps". Should be one of: time_steps,'],
-    ['no steps', { inputs: [tensor], parameters: { time_steps: 0 } }, 'Expected a whole number from 1 to 64 for time_steps'],
+    ['no steps', { inputs: [tensor], parameters: { time_steps: 0 } }, 'Expected a whole number from 1 to 1024 for time_steps'],
     ['chunks that do not add up', { inputs: [tensor], parameters: { time_steps: 4, early_exit: 1, exit_chunks: '1,2' } }, 'The chunks [1, 2] are 3 time steps'],
     ['an unknown output', { inputs: [tensor], outputs: [{ name: 'y' }] }, 'Expected one of logits, steps, top_index, top_label, top_probability'],
     ['too many classes', { inputs: [tensor], parameters: { top_k: 4 } }, 'Expected a whole number from 1 to 3 for top_k'],

@@ -131,6 +131,6 @@ describe('models', () => {
     await expect(InferenceService.create([spikingSource(join(folder, 'empty'))])).rejects.toThrow('No versions in');
     await using service = await InferenceService.create([spikingSource(path)], { threads: 1 });
     await expect(service.infer('b', image, run)).rejects.toThrow('Unknown model "b". Served: a.');
-    await expect(service.infer('a', image, { timeSteps: 65 })).rejects.toThrow('Expected whole number from 1 to');
+    await expect(service.infer('a', image, { timeSteps: 1025 })).rejects.toThrow('Expected whole number from 1 to');
   });
 });

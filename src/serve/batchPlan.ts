@@ -7,7 +7,7 @@ const newest = 0.2;
 
 /** Which requests run together, from what earlier batches took. */
 export class BatchPlan {
-  /** Milliseconds of an image by time steps; bounded, since there are at most 64 of them. */
+  /** Milliseconds of an image by time steps; bounded, by the most time steps of a model. */
   readonly #imageTime = new Map<number, number>();
   #batches = 0;
 

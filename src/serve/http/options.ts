@@ -1,4 +1,5 @@
 import { invalidArgument } from '../../errors.js';
+import { maxTimeSteps } from '../../snn/model.js';
 
 export interface ServerOptions {
   /** Default 127.0.0.1: this machine alone. */
@@ -63,7 +64,7 @@ export function resolveServerOptions(options: ServerOptions): ServerConfig {
   }
   const { port, timeSteps, apiKeys } = config;
   if (!Number.isInteger(port) || port < 0 || port > 65535) throw invalidArgument('port', 'whole number from 0 to 65535', port);
-  if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > 64) throw invalidArgument('timeSteps', 'whole number from 1 to 64', timeSteps);
+  if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxTimeSteps) throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}`, timeSteps);
   if (apiKeys.some((key) => key.length < 16)) throw invalidArgument('apiKeys', 'keys of at least 16 characters', `${apiKeys.length} of them`);
   return config;
 }

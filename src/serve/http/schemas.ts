@@ -1,6 +1,7 @@
 // What /openapi.json is made of. The routes check their input themselves, with errors in the words of the protocol.
 import type { FastifySchema } from 'fastify';
 import { confidenceMeasures } from '../../snn/earlyExit.js';
+import { maxTimeSteps } from '../../snn/model.js';
 import { outputNames } from '../protocol/inferRequest.js';
 import { inputTypes } from '../protocol/inputTensor.js';
 import { extensions } from '../protocol/metadata.js';
@@ -20,7 +21,7 @@ const unable = failed('5xx', '503: not loaded, or stopping; 504: the deadline ha
 const answers = (schema: object, description: string) => ({ 200: described(schema, description), ...refused, ...unable });
 
 const runParameters = {
-  time_steps: described({ type: 'integer', minimum: 1, maximum: 64 }, 'Time steps; with early_exit the most of them.'),
+  time_steps: described({ type: 'integer', minimum: 1, maximum: maxTimeSteps }, 'Time steps; with early_exit the most of them.'),
   early_exit: described({ type: 'number', minimum: 0 }, 'Leave before all steps are done, once the image is this sure.'),
   exit_measure: described({ type: 'string', enum: [...confidenceMeasures] }, 'Of early_exit; default margin, the lead of the first logit.'),
   exit_chunks: described(text, 'Time steps between exits, such as "1,1,2,4", which is the default.'),

@@ -1,5 +1,6 @@
 import { refused } from '../../errors.js';
 import { checkEarlyExit, type ConfidenceMeasure } from '../../snn/earlyExit.js';
+import { maxTimeSteps } from '../../snn/model.js';
 import type { Backend, RunSettings } from '../backend.js';
 import { checkSettings } from '../service.js';
 import { numberOf, onlyKnown, textOf, wholeOf, type Fields } from './fields.js';
@@ -22,7 +23,7 @@ export interface RunParameters {
 export function readRunParameters(fields: Fields, backend: Backend, timeSteps: number, others: readonly string[] = []): RunParameters {
   onlyKnown(fields, [...runParameters, ...others], 'parameter');
   const { time_steps, top_k, timeout } = fields;
-  const steps = time_steps === undefined ? Math.min(timeSteps, backend.largestTimeSteps) : wholeOf(time_steps, 'time_steps', 1, 64);
+  const steps = time_steps === undefined ? Math.min(timeSteps, backend.largestTimeSteps) : wholeOf(time_steps, 'time_steps', 1, maxTimeSteps);
   const settings: RunSettings = { timeSteps: steps, ...earlyExit(fields, steps) };
   checkSettings(settings, backend);
   return {

@@ -13,7 +13,7 @@ export interface NetworkOptions {
 
 /**
  * `cifar` keeps the resolution of small images in the first convolution. `imagenet` divides it as the original network
- * does, with average pooling where that has max-pooling, which has no exact spiking counterpart.
+ * does, with average pooling where that has max-pooling: it folds into weights, while max-pooling has to count spikes.
  */
 export type Stem = 'cifar' | 'imagenet';
 

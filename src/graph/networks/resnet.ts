@@ -88,8 +88,8 @@ class ResNetBuilder extends GraphBuilder {
 /**
  * Residual networks with 1x1 projection shortcuts. Activation sites: 17 in ResNet-18, 19 in ResNet-20, 33 in ResNet-34,
  * 49 in ResNet-50, whose bottlenecks have their stride in the 3x3 convolution, as torchvision has it. CIFAR stem: 3x3,
- * stride 1, no pool. ImageNet stem: 7x7, stride 2, then average pooling 2x2 where the original has max-pooling, which
- * has no exact spiking counterpart; training averages already, so that conversion loses nothing by it.
+ * stride 1, no pool. ImageNet stem: 7x7, stride 2, then average pooling 2x2 where the original has max-pooling: it
+ * folds into the weights behind it, while max-pooling has to count spikes.
  */
 export function resnet(name: keyof typeof plans, stem: Stem): (options: NetworkOptions) => Graph {
   return (options) => {

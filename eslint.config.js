@@ -17,6 +17,12 @@ export default tseslint.config(
     },
   },
   {
+    files: ['src/serve/page/*.js'],
+    languageOptions: { globals: Object.fromEntries(
+      ['document', 'window', 'fetch', 'matchMedia', 'requestAnimationFrame', 'getComputedStyle', 'setInterval', 'sessionStorage', 'devicePixelRatio'].map((name) => [name, 'readonly']),
+    ) },
+  },
+  {
     files: ['**/*.mjs', '**/*.js'],
     languageOptions: { globals: { process: 'readonly', console: 'readonly', Buffer: 'readonly', performance: 'readonly', URL: 'readonly' } },
   },

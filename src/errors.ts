@@ -15,6 +15,11 @@ export const errorCodes = [
   'ENGINE',
   'DISPOSED',
   'ABORTED',
+  'UNKNOWN_MODEL',
+  'OVERLOADED',
+  'DEADLINE_EXCEEDED',
+  'UNAVAILABLE',
+  'QUEUE',
 ] as const;
 
 export type ErrorCode = (typeof errorCodes)[number];

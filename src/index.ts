@@ -27,7 +27,10 @@ export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseL
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
 export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
 
+export { readNir } from './nir/read.js';
+export { encodeNir } from './nir/write.js';
 export { readOnnx, type ReadOnnxOptions } from './import/readOnnx.js';
+export type { ReadOptions } from './import/options.js';
 
 export { convert, type Conversion, type ConvertOptions } from './convert/convert.js';
 export type { CalibrationImages } from './convert/activations.js';
@@ -64,3 +67,11 @@ export type { Latency } from './evaluate/parts.js';
 export { logitsFromPotentials, topClasses } from './evaluate/logits.js';
 export { DenseSession, evaluateDense, type DenseEvaluation, type DenseOptions, type EvaluateDenseOptions } from './evaluate/dense.js';
 export { compareLayers, type CompareOptions, type LayerComparison } from './evaluate/compare.js';
+
+export { serve, RunningServer, type ServeOptions } from './serve/serve.js';
+export { InferenceService, type ServiceOptions } from './serve/service.js';
+export { denseSource, spikingSource, type ModelSource, type VersionFile } from './serve/modelSource.js';
+export type { Answers, Backend, RunSettings } from './serve/backend.js';
+export type { BatchLimits } from './serve/limits.js';
+export { pictureInput } from './serve/picture.js';
+export { bestClasses, type ScoredClass } from './serve/scores.js';

@@ -30,7 +30,7 @@ function document(stdout: string): Record<string, unknown> {
 }
 
 describe('usage', () => {
-  const commands = ['quickstart', 'train', 'finetune', 'convert', 'eval', 'predict', 'inspect', 'bench'];
+  const commands = ['quickstart', 'train', 'finetune', 'convert', 'export', 'eval', 'merge', 'worker', 'predict', 'inspect', 'bench', 'models', 'serve'];
 
   it('lists all commands and prints the version', async () => {
     const help = await cli(['--help']);
@@ -46,7 +46,7 @@ describe('usage', () => {
     expect(help.stdout).toContain(`Usage: noisefloor ${command}`);
     expect(help.stdout).toContain('--json');
     const defaults = help.stdout.replace(/\s+/g, ' ').match(/default: (?!false)/g) ?? [];
-    expect(defaults.length > 0).toBe(command !== 'inspect');
+    expect(defaults.length > 0).toBe(!['inspect', 'export', 'merge', 'models'].includes(command));
   });
 
   it.each([
@@ -91,7 +91,7 @@ describe('usage', () => {
   it('exits with 2 for an invalid argument found later, naming what there is', async () => {
     const ran = await cli(['eval', model, '--data', 'imagenet']);
     expect(ran).toMatchObject({ code: 2, stdout: '' });
-    expect(ran.stderr).toBe('error: Unknown data set "imagenet". Should be one of: mnist, mnist:DIR, cifar10:DIR, cifar100:DIR.\n');
+    expect(ran.stderr).toBe('error: Unknown data set "imagenet". Should be one of: mnist, mnist:DIR, cifar10:DIR, cifar100:DIR, imagenet:DIR. Name the folder: imagenet:DIR.\n');
   });
 
   it('exits with 1 for a file that is not there, with a stack only on request', async () => {
@@ -165,7 +165,7 @@ describe('eval', () => {
     expect(code).toBe(0);
     const result = document(stdout);
     expect(Object.keys(result)).toEqual([
-      'command', 'model', 'data', 'images', 'timeSteps', 'top1', 'top5', 'spikesPerNeuron', 'synapticOperations',
+      'command', 'model', 'data', 'images', 'damaged', 'timeSteps', 'top1', 'top5', 'spikesPerNeuron', 'synapticOperations',
       'imagesPerSecond', 'seconds', 'threads', 'isa',
     ]);
     expect(result).toMatchObject({ command: 'eval', model, data: spec, images: 25, timeSteps: [4, 1, 2], threads: 1 });

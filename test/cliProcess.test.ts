@@ -1,16 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DenseEvaluation } from '../src/evaluate/dense.js';
 import type { Evaluation } from '../src/evaluate/evaluate.js';
 import type { StepTiming } from '../src/report/data.js';
+import { buildWhereOld, main } from './support/built.js';
 import { writeTinyMnist, type Ran } from './support/cliFixture.js';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const main = join(root, 'dist', 'cli', 'main.js');
 let folder: string;
 let spec: string;
 
@@ -20,17 +18,6 @@ beforeAll(async () => {
   spec = await writeTinyMnist(join(folder, 'data'), { train: 400, test: 10 });
 }, 120_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-/** Training starts a worker thread of compiled files, and an old build must not stand in for the sources. */
-async function buildWhereOld(): Promise<void> {
-  const built = await stat(main).then((found) => found.mtimeMs, () => 0);
-  const sources = await readdir(join(root, 'src'), { recursive: true });
-  const changed = await Promise.all(sources.map((name) => stat(join(root, 'src', name)).then((found) => found.mtimeMs)));
-  if (Math.max(...changed) < built) return;
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  const compiled = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, encoding: 'utf8' });
-  expect(compiled.stdout).toBe('');
-}
 
 /** @param onError sees stderr as it grows */
 function start(argv: readonly string[], onError: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void = () => undefined): Promise<Ran> {

@@ -11,7 +11,7 @@ function checkNesting(html: string): void {
   const open: string[] = [];
   for (const [, close, name, self] of html.matchAll(/<(\/?)([a-zA-Z0-9]+)(?:\s[^<>]*?)?(\/?)>/g)) {
     if (close === '/') expect(open.pop()).toBe(name);
-    else if (self !== '/' && name !== 'meta') open.push(name!);
+    else if (self !== '/' && name !== 'meta' && name !== 'img') open.push(name!);
   }
   expect(open).toEqual([]);
 }
@@ -24,7 +24,10 @@ describe('renderReport', () => {
   });
 
   it('loads nothing from outside and runs no script', () => {
-    expect(html).not.toMatch(/<script|<link|<img|<iframe|@import|url\(|https?:|\bsrc=/i);
+    expect(html).not.toMatch(/<script|<link|<iframe|@import|url\(|https?:/i);
+    const pictures = [...html.matchAll(/<img [^>]*|src=\S*/g)].map(([text]) => text);
+    expect(pictures.length).toBeGreaterThan(0);
+    for (const picture of pictures) expect(picture).toMatch(/src="data:image\/jpeg;base64,/);
   });
 
   it('escapes what comes from outside', () => {
@@ -37,7 +40,7 @@ describe('renderReport', () => {
     const ids = [...html.matchAll(/ id="([^"]+)"/g)].map((match) => match[1]);
     expect(new Set(ids).size).toBe(ids.length);
     const charts = [...html.matchAll(/<svg [^>]*aria-labelledby="([^"]+) ([^"]+)"/g)];
-    expect(charts).toHaveLength(5);
+    expect(charts).toHaveLength(7);
     expect(charts.length).toBe(html.match(/<svg /g)!.length);
     for (const [, title, description] of charts) {
       expect(ids).toContain(title);
@@ -64,6 +67,27 @@ describe('renderReport', () => {
     expect([...accuracy.matchAll(/<th scope="row">4<\/th><td>([^<]+)/g)][0]![1]).toBe('98.55 %');
   });
 
+  it('shows the worst classes, what they are taken for, and names them safely', () => {
+    expect(html).toContain('<h3>great white shark</h3><p>20 % of 50 right; taken for tiger &#60;shark&#62; (30), tench</p>');
+    expect(html).toContain('<figcaption>tiger &#60;shark&#62;</figcaption>');
+  });
+
+  it('shows how long runs took, and damaged images', () => {
+    expect(html).toContain('Of 32 runs of 64 images at T = 16');
+    expect(html).toContain('<td class="text">not a &#60;picture&#62;</td>');
+    const fewRuns = madeUpReport();
+    const { evaluation } = fewRuns;
+    expect(renderReport({ ...fewRuns, evaluation: { ...evaluation, latency: { ...evaluation.latency, runs: 9 } } })).not.toContain('Latency');
+  });
+
+  it('draws the top-5 lines where there are classes enough', () => {
+    const data = madeUpReport();
+    const { evaluation } = data;
+    const layers = [...evaluation.layers.slice(0, -1), { ...evaluation.layers.at(-1)!, shape: [1000, 1, 1] }];
+    expect(html).not.toContain('SNN, top-5');
+    expect(renderReport({ ...data, evaluation: { ...evaluation, layers } })).toMatch(/SNN, top-5[^]*Dense, top-5/);
+  });
+
   it('says that energy is modelled and speed measured', () => {
     expect(html).toContain('Modelled, not measured');
     expect(html).toContain('Measured, not modelled');
@@ -72,8 +96,8 @@ describe('renderReport', () => {
   it('leaves out what there is no data for', () => {
     const { title, command, generated, machine, versions, model, data, evaluation } = madeUpReport();
     const short = renderReport({ title, command, generated, machine, versions, model, data, evaluation });
-    expect(short.match(/<svg /g)).toHaveLength(3);
-    expect(short).not.toMatch(/Top-1 dense|Seed|ANN against SNN/);
+    expect(short.match(/<svg /g)).toHaveLength(4);
+    expect(short).not.toMatch(/Top-1 dense|Seed|ANN against SNN|Worst classes|Potentials/);
     checkNesting(short.replace('<!doctype html>', '').replace(/<style>[^]*<\/style>/, ''));
   });
 

@@ -85,6 +85,13 @@ export function fractionTo1(text: string): number {
   throw new InvalidArgumentError('Expected a number from 0 to 1.');
 }
 
+/** `2/8`: part 2 of 8. */
+export function shardOption(text: string): { readonly index: number; readonly of: number } {
+  const [, index, of] = (/^(\d+)\/(\d+)$/.exec(text.trim()) ?? []).map(Number);
+  if (index !== undefined && of !== undefined && index >= 1 && index <= of) return { index, of };
+  throw new InvalidArgumentError('Expected i/n, such as 1/8 to 8/8.');
+}
+
 export function htmlPath(text: string): string {
   if (text.endsWith('.html')) return text;
   throw new InvalidArgumentError('Expected a path that ends in .html.');

@@ -1,4 +1,5 @@
 import { SingleBar } from 'cli-progress';
+import { duration, significant } from '../report/format.js';
 import type { Io } from './io.js';
 
 /** A bar on stderr where that is a terminal; elsewhere nothing, so that logs stay short. */
@@ -35,6 +36,29 @@ export class Progress {
     });
     bar.start(total, 0, { note: '' });
     return bar;
+  }
+}
+
+/** How far a long run over images is and when it will be done: in the bar, or as a line a minute where there is none. */
+export class ImageProgress {
+  readonly #began = performance.now();
+  #logged = this.#began;
+
+  /** @param before images that an earlier run has done */
+  constructor(
+    readonly progress: Progress,
+    readonly io: Io,
+    readonly before: number,
+  ) {}
+
+  update(done: number, total: number): void {
+    const seconds = (performance.now() - this.#began) / 1000;
+    const rate = (done - this.before) / seconds;
+    const note = rate > 0 ? `images, ${significant(rate)}/s, ${duration((total - done) / rate)} left` : 'images';
+    this.progress.update(done, total, note);
+    if (this.io.interactive || performance.now() - this.#logged < 60_000) return;
+    this.#logged = performance.now();
+    this.io.stderr(`${done} of ${total} ${note}\n`);
   }
 }
 

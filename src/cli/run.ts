@@ -5,12 +5,16 @@ import { isas } from '../native.js';
 import { addBench } from './commands/bench.js';
 import { addConvert } from './commands/convert.js';
 import { addEval } from './commands/eval.js';
+import { addExport } from './commands/export.js';
 import { addFinetune } from './commands/finetune.js';
 import { addInspect } from './commands/inspect.js';
+import { addMerge } from './commands/merge.js';
 import { addModels } from './commands/models.js';
 import { addPredict } from './commands/predict.js';
 import { addQuickstart } from './commands/quickstart.js';
+import { addServe } from './commands/serve.js';
 import { addTrain } from './commands/train.js';
+import { addWorker } from './commands/worker.js';
 import type { Io } from './io.js';
 
 /** Exit codes: done, failed, used wrongly, interrupted. */
@@ -52,7 +56,7 @@ export function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addEval, addPredict, addInspect, addBench, addModels]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addExport, addEval, addMerge, addWorker, addPredict, addInspect, addBench, addModels, addServe]) add(program, io);
   return program;
 }
 

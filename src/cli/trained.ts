@@ -1,9 +1,9 @@
 import { extname } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import type { Normalization } from '../data/dataset.js';
 import { refused } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { readOnnx } from '../import/readOnnx.js';
+import { readNir } from '../nir/read.js';
 import type { SpikingModel } from '../snn/model.js';
 import { readCheckpoint } from '../training/checkpoint.js';
 import { whole } from './options.js';
@@ -19,28 +19,30 @@ export interface ImportOptions {
 /** Options of a command that takes an ONNX file in place of a training folder. */
 export function importOptions(): Option[] {
   return [
-    new Option('--mean <list>', 'of an ONNX file: mean of the pixels in [0, 1] per channel, such as 0.485,0.456,0.406').argParser(numberList),
-    new Option('--std <list>', 'of an ONNX file: their standard deviation').argParser(numberList),
+    new Option('--mean <list>', 'of an ONNX or NIR file: mean of the pixels in [0, 1] per channel, such as 0.485,0.456,0.406').argParser(numberList),
+    new Option('--std <list>', 'of an ONNX or NIR file: their standard deviation').argParser(numberList),
     new Option('--input-shape <c,h,w>', 'of an ONNX file that leaves the size of its images open').argParser((text) => text.split(',').map(whole(1))),
     new Option('--logits <name>', 'of an ONNX file with several outputs: the one with the logits'),
   ];
 }
 
-/** The network in a training folder, or in an ONNX file, which is known by the end of its name. */
+/** The network in a training folder, or in an ONNX or NIR file, which is known by the end of its name. */
 export async function readTrained(path: string, { mean, std, inputShape, logits }: ImportOptions): Promise<TrainedNetwork> {
-  if (!isOnnx(path)) {
-    const given = { '--mean': mean, '--std': std, '--input-shape': inputShape, '--logits': logits };
-    const first = Object.entries(given).find(([, value]) => value !== undefined);
-    if (first) throw refused(`${first[0]} is for ONNX files; a training folder knows it. Leave it out.`);
-    return readCheckpoint(path);
-  }
+  const kind = extname(path).toLowerCase();
+  const foreign = kind === '.onnx' || kind === '.nir';
+  const given = { ...(!foreign && { '--mean': mean, '--std': std }), ...(kind !== '.onnx' && { '--input-shape': inputShape, '--logits': logits }) };
+  const [first] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+  if (first !== undefined) throw refused(`${first} is for ONNX ${first === '--mean' || first === '--std' ? 'and NIR ' : ''}files: ${path} has it itself. Leave it out.`);
+  if (!foreign) return readCheckpoint(path);
   if (!mean || !std) {
     throw refused(
-      'An ONNX file does not say how its images are normalised: give --mean and --std, as it was trained. ' +
+      `${path} does not say how its images are normalised: give --mean and --std, as it was trained. ` +
         'Of torchvision on ImageNet: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225. Of pixels as they are, from 0 to 1: --mean 0,0,0 --std 1,1,1.',
     );
   }
-  return readOnnx(path, { normalization: { mean, std }, ...(inputShape && { inputShape }), ...(logits !== undefined && { output: logits }) });
+  const normalization = { mean, std };
+  if (kind === '.nir') return readNir(path, { normalization });
+  return readOnnx(path, { normalization, ...(inputShape && { inputShape }), ...(logits !== undefined && { output: logits }) });
 }
 
 /** What was done to an imported network beyond translation; nothing of one that was trained here. */
@@ -50,13 +52,10 @@ export function importNotes({ provenance: { imported } }: TrainedNetwork): reado
 
 /** The dense network that a spiking model was converted from, which takes the same normalised images. */
 export async function readDense(path: string, { input }: SpikingModel): Promise<TrainedNetwork> {
-  if (!isOnnx(path)) return readCheckpoint(path);
-  const normalization: Normalization = input.normalization;
-  return { ...(await readOnnx(path, { inputShape: input.shape })), normalization };
-}
-
-function isOnnx(path: string): boolean {
-  return extname(path).toLowerCase() === '.onnx';
+  const { normalization } = input;
+  const kind = extname(path).toLowerCase();
+  if (kind === '.nir') return readNir(path, { normalization });
+  return kind === '.onnx' ? { ...(await readOnnx(path, { inputShape: input.shape })), normalization } : readCheckpoint(path);
 }
 
 function numberList(text: string): number[] {

@@ -1,7 +1,8 @@
-import type { Sharp as Pipeline, Metadata } from 'sharp';
+import type { Sharp as Pipeline } from 'sharp';
 import { NoisefloorError } from '../errors.js';
 import type { Shape } from '../graph/graph.js';
-import { cropStart, resizedSize, type Preprocessing } from './preprocessing.js';
+import type { Preprocessing } from './preprocessing.js';
+import { resizeAndCrop, type Pixels } from './resample.js';
 import type { Sharp } from './sharp.js';
 
 export interface DecodeOptions {
@@ -13,13 +14,6 @@ export interface DecodeOptions {
   readonly orient: boolean;
 }
 
-interface Pixels {
-  readonly data: Buffer;
-  readonly width: number;
-  readonly height: number;
-  readonly channels: 1 | 3;
-}
-
 /**
  * One picture as network input: pixels as they are stored, without colour management, as Pillow's `convert('RGB')` gives
  * them; grey repeated for 3 channels, alpha dropped, 16 bits cut to 8.
@@ -29,8 +23,8 @@ interface Pixels {
  */
 export async function decodePicture(sharp: Sharp, bytes: Uint8Array, name: string, options: DecodeOptions): Promise<Uint8Array> {
   try {
-    const pixels = options.preprocessing ? await fitted(sharp, bytes, options, options.preprocessing) : await covering(sharp, bytes, options);
-    return toPlanes(pixels);
+    if (!options.preprocessing) return toPlanes(await covering(sharp, bytes, options));
+    return resizeAndCrop(await plainPixels(sharp, bytes, options), options.preprocessing);
   } catch (error) {
     if (error instanceof NoisefloorError) throw error;
     throw new NoisefloorError(
@@ -48,49 +42,16 @@ function covering(sharp: Sharp, bytes: Uint8Array, { shape, orient }: DecodeOpti
   return rawPixels(scaled.flatten({ background: '#000' }), channels);
 }
 
-/** torchvision's Resize and CenterCrop; benchmarks/peers/torchvision_pixels.py compares the two. */
-async function fitted(sharp: Sharp, bytes: Uint8Array, { shape, orient }: DecodeOptions, preprocessing: Preprocessing): Promise<Pixels> {
+/** The whole picture in 8 bits. Alpha is dropped, and CMYK converted without a colour profile. */
+async function plainPixels(sharp: Sharp, bytes: Uint8Array, { shape, orient }: DecodeOptions): Promise<Pixels> {
   const channels = shape[0] as 1 | 3;
   const opened = sharp(bytes, { ignoreIcc: true, failOn: 'error', autoOrient: orient });
-  const metadata = await opened.metadata();
-  const { width, height } = orient ? metadata.autoOrient : metadata;
-  const size = resizedSize(width, height, preprocessing.resize);
-  const plain = await withoutExtras(sharp, opened, metadata);
-  const scaled = size[0] < width ? shrunk(plain, [width, height], size, preprocessing) : await enlarged(sharp, plain, [width, height], size, preprocessing);
-  const { crop } = preprocessing;
-  return rawPixels(scaled.extract({ left: cropStart(size[0], crop), top: cropStart(size[1], crop), width: crop, height: crop }), channels);
-}
-
-/** Alpha would be weighed in while scaling, and CMYK be converted by a colour profile. */
-async function withoutExtras(sharp: Sharp, opened: Pipeline, { space, hasAlpha }: Metadata): Promise<Pipeline> {
-  if (space === 'cmyk') {
-    const { data, info } = await opened.pipelineColourspace('cmyk').toColourspace('cmyk').raw().toBuffer({ resolveWithObject: true });
-    return sharp(cmykToRgb(data), { raw: { width: info.width, height: info.height, channels: 3 } });
-  }
-  if (!hasAlpha) return opened;
-  return fromPixels(sharp, await rawPixels(opened, 3));
-}
-
-/** Taking the whole picture out first keeps the JPEG decoder from shrinking it in its own, coarser way. */
-function shrunk(picture: Pipeline, [width, height]: Pair, size: Pair, { interpolation }: Preprocessing): Pipeline {
-  const kernel = interpolation === 'bilinear' ? 'linear' : 'cubic';
-  return picture.extract({ left: 0, top: 0, width, height }).resize(...size, { fit: 'fill', kernel });
-}
-
-/** sharp's `resize` aligns corners when it scales up; torchvision aligns the centres of pixels. The rim repeats the border. */
-async function enlarged(sharp: Sharp, picture: Pipeline, [width, height]: Pair, size: Pair, { interpolation }: Preprocessing): Promise<Pipeline> {
-  if (size[0] === width && size[1] === height) return picture;
-  const rim = 3;
-  const rimmed = await rawPixels(picture.extend({ top: rim, bottom: rim, left: rim, right: rim, extendWith: 'copy' }), 3);
-  const [x, y] = [size[0] / width, size[1] / height];
-  const offsets = { idx: 0.5 - 0.5 / x - rim, idy: 0.5 - 0.5 / y - rim };
-  return fromPixels(sharp, await rawPixels(fromPixels(sharp, rimmed).affine([[x, 0], [0, y]], { interpolator: interpolation, ...offsets }), 3));
-}
-
-type Pair = readonly [width: number, height: number];
-
-function fromPixels(sharp: Sharp, { data, width, height, channels }: Pixels): Pipeline {
-  return sharp(data, { raw: { width, height, channels } });
+  const { space } = await opened.metadata();
+  if (space !== 'cmyk') return rawPixels(opened, channels);
+  const { data, info } = await opened.pipelineColourspace('cmyk').toColourspace('cmyk').raw().toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  const rgb = cmykToRgb(data);
+  return channels === 3 ? { data: rgb, width, height, channels } : rawPixels(sharp(rgb, { raw: { width, height, channels: 3 } }), channels);
 }
 
 async function rawPixels(pipeline: Pipeline, channels: 1 | 3): Promise<Pixels> {

@@ -31,6 +31,36 @@ export interface EvaluationPart extends StepSums {
   readonly dense?: DensePart;
 }
 
+/** Parts that follow one another as one. */
+export function joinParts(parts: readonly [EvaluationPart, ...EvaluationPart[]]): EvaluationPart {
+  const [first, ...others] = parts;
+  return others.reduce(
+    (all, part) => ({
+      start: all.start,
+      end: part.end,
+      damaged: [...all.damaged, ...part.damaged],
+      top1: addLists(all.top1, part.top1),
+      top5: addLists(all.top5, part.top5),
+      spikes: all.spikes.map((counts, i) => addLists(counts, part.spikes[i]!)),
+      operations: all.operations.map((counts, i) => addLists(counts, part.operations[i]!)),
+      answers: [...all.answers, ...part.answers],
+      milliseconds: [...all.milliseconds, ...part.milliseconds],
+      ...((all.dense ?? part.dense) && { dense: addDense(all.dense, part.dense) }),
+    }),
+    first,
+  );
+}
+
+function addLists(a: readonly number[], b: readonly number[]): number[] {
+  return a.map((value, i) => value + b[i]!);
+}
+
+function addDense(a: DensePart = noDense, b: DensePart = noDense): DensePart {
+  return { top1: a.top1 + b.top1, top5: a.top5 + b.top5, milliseconds: a.milliseconds + b.milliseconds };
+}
+
+const noDense: DensePart = { top1: 0, top5: 0, milliseconds: 0 };
+
 /** What parts of one evaluation have in common. */
 export interface PartsOf {
   readonly model: SpikingModel;
@@ -66,9 +96,7 @@ export class EvaluationSum {
     for (const one of part.damaged) this.#damaged.push(one);
     for (const one of part.milliseconds) this.#milliseconds.push(one);
     for (const one of part.answers) this.answers.push(one);
-    if (!part.dense) return;
-    const { top1, top5, milliseconds } = this.#dense ?? { top1: 0, top5: 0, milliseconds: 0 };
-    this.#dense = { top1: top1 + part.dense.top1, top5: top5 + part.dense.top5, milliseconds: milliseconds + part.dense.milliseconds };
+    if (part.dense) this.#dense = addDense(this.#dense, part.dense);
   }
 
   /** @throws NoisefloorError `INVALID_DATA` no image was readable */
@@ -117,12 +145,13 @@ export interface Latency {
   readonly histogram: { readonly from: number; readonly width: number; readonly counts: readonly number[] };
 }
 
-const bins = 24;
+const mostBins = 24;
 
 function latencyOf(milliseconds: readonly number[]): Latency {
   const sorted = [...milliseconds].sort((a, b) => a - b);
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
   const from = sorted[0]!;
+  const bins = Math.min(mostBins, Math.ceil(2 * Math.sqrt(sorted.length)));
   // The slowest hundredth goes into the last bin: one stall must not press all others into the first.
   const width = Math.max((at(0.99) - from) / bins, 1e-6);
   const counts = new Array<number>(bins).fill(0);

@@ -6,7 +6,7 @@ import { close, isAffine, plus, thenAffine, times, uniform, untouched, type PerC
 import { invalidFile, Refusal } from './problems.js';
 import { axisConv, paddingOf, wholeMap, type Selection } from './selection.js';
 import type { Constant } from './tensor.js';
-import type { NetworkWriter } from './writer.js';
+import { addBatchNorm, type ChannelAffine, type NetworkWriter } from './writer.js';
 
 /**
  * What a dimension of an ONNX value is of the node's own [C, H, W] or [C]: batch, channels or features, rows, columns, or a
@@ -30,19 +30,14 @@ export interface Value {
   readonly shared?: boolean;
 }
 
-/** gain x + offset per channel at the very input, which belongs to the normalisation of the images. */
-export interface InputAffine {
-  readonly gain: PerChannel;
-  readonly offset: PerChannel;
-}
-
 /** The graph as far as it is read: what operators take their inputs from and write their nodes to. */
 export class Lowering {
   readonly #values = new Map<string, Value>();
   readonly #flattened = new Map<string, string>();
   readonly #written = new WeakMap<Value, Value>();
   readonly notes: string[] = [];
-  inputAffine: InputAffine | undefined;
+  /** What the file does to its very input, which belongs to the normalisation of the images. */
+  inputAffine: ChannelAffine | undefined;
 
   constructor(
     readonly writer: NetworkWriter,
@@ -281,18 +276,7 @@ export class Lowering {
       this.writer.addBias(node, all(offset));
       return node;
     }
-    return this.batchNorm(node, name, { gain: all(gain), offset: all(offset) });
-  }
-
-  /** gain x + offset as a batch normalisation. */
-  batchNorm(input: string, name: string, { gain, offset }: InputAffine): string {
-    const node = this.writer.add(name, { op: 'batchNorm', input, epsilon: 0, momentum: 0.1 });
-    const shape = [gain.length];
-    this.writer.parameter(node, 'weight', shape, gain);
-    this.writer.parameter(node, 'bias', shape, offset);
-    this.writer.parameter(node, 'running_mean', shape, new Float32Array(gain.length));
-    this.writer.parameter(node, 'running_var', shape, new Float32Array(gain.length).fill(1));
-    return node;
+    return addBatchNorm(this.writer, node, name, { gain: all(gain), offset: all(offset) });
   }
 
   /** A part of a map with zeros around it, exactly: a convolution of zeros and ones. */

@@ -1,5 +1,4 @@
 import { basename, parse } from 'node:path';
-import type { Normalization } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError } from '../errors.js';
 import type { Graph, Shape } from '../graph/graph.js';
 import type { TrainedNetwork } from '../graph/network.js';
@@ -7,21 +6,15 @@ import { inferShapes } from '../graph/shapes.js';
 import { TensorProto_DataType as DataType, type GraphProto, type ValueInfoProto } from '../onnx/onnx_pb.js';
 import { Constants } from './constants.js';
 import { isStandard, readOnnxFile, type OnnxFile } from './file.js';
-import { Lowering, ownAxes, type Axis, type InputAffine } from './lowering.js';
+import { Lowering, ownAxes, type Axis } from './lowering.js';
 import { OnnxNode } from './node.js';
+import { classesOf, normalizationOf, type ReadOptions } from './options.js';
 import { operatorOf } from './operators/index.js';
 import { invalidFile, Refusal, unsupported, type Problem } from './problems.js';
 import { liveNodes } from './simplify.js';
 import { NetworkWriter } from './writer.js';
 
-export interface ReadOnnxOptions {
-  /**
-   * How the images that the file takes were made from pixels in [0, 1]: (x - mean) / std per channel. Default: not at all,
-   * mean 0 and std 1. A file does not say it, and a wrong one costs most of the accuracy.
-   */
-  readonly normalization?: Normalization;
-  /** Names of the classes, one a logit. Default: `class 0`, `class 1`, ... */
-  readonly classes?: readonly string[];
+export interface ReadOnnxOptions extends ReadOptions {
   /** [C, H, W] of one image, for a file that leaves height or width open. */
   readonly inputShape?: Shape;
   /** Name of the logits. Default: the output of the file; needed where it has several. */
@@ -182,23 +175,4 @@ function finish(network: Lowering, output: string, problems: Problem[]): string 
     problems.push({ operator: 'The output', node: output, why: error.why, remedy: error.remedy });
     return undefined;
   }
-}
-
-function classesOf(given: readonly string[] | undefined, logits: number): readonly string[] {
-  if (given === undefined) return Array.from({ length: logits }, (_, i) => `class ${i}`);
-  if (given.length === logits) return given;
-  throw invalidArgument('classes.length', `${logits}, the number of logits,`, given.length);
-}
-
-/** The normalisation of pixels before the network, with what the file itself does to its input: a ((x - mean) / std) + b. */
-function normalizationOf(given: Normalization | undefined, channels: number, affine: InputAffine | undefined): Normalization {
-  const all = (value: number): number[] => new Array<number>(channels).fill(value);
-  const { mean, std } = given ?? { mean: all(0), std: all(1) };
-  for (const [name, values] of [['mean', mean], ['std', std]] as const) {
-    if (values.length !== channels) throw invalidArgument(`normalization.${name}.length`, `${channels}, one for each channel,`, values.length);
-  }
-  if (!std.every((s) => s > 0) || ![...mean, ...std].every(Number.isFinite)) throw invalidArgument('normalization', 'finite means and standard deviations above 0', std);
-  if (!affine) return { mean, std };
-  const { gain, offset } = affine;
-  return { mean: mean.map((m, c) => m - (offset[c]! * std[c]!) / gain[c]!), std: std.map((s, c) => s / gain[c]!) };
 }

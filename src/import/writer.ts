@@ -46,3 +46,20 @@ export class NetworkWriter {
     this.parameter(name, 'bias', [bias.length], bias);
   }
 }
+
+/** gain x + offset per channel. */
+export interface ChannelAffine {
+  readonly gain: Float64Array;
+  readonly offset: Float64Array;
+}
+
+/** gain x + offset as a batch normalisation. */
+export function addBatchNorm(writer: NetworkWriter, input: string, name: string, { gain, offset }: ChannelAffine): string {
+  const node = writer.add(name, { op: 'batchNorm', input, epsilon: 0, momentum: 0.1 });
+  const shape = [gain.length];
+  writer.parameter(node, 'weight', shape, gain);
+  writer.parameter(node, 'bias', shape, offset);
+  writer.parameter(node, 'running_mean', shape, new Float32Array(gain.length));
+  writer.parameter(node, 'running_var', shape, new Float32Array(gain.length).fill(1));
+  return node;
+}

@@ -99,6 +99,41 @@ export function stackChart(chart: StackChart): string {
   return figure({ ...chart, height: stackHeight, legend, content });
 }
 
+export interface Histogram {
+  readonly id: string;
+  readonly title: string;
+  readonly description: string;
+  /** Bin k holds what is from `from + k * width` up to the next. */
+  readonly from: number;
+  readonly width: number;
+  readonly counts: readonly number[];
+  readonly marks: readonly { readonly label: string; readonly value: number }[];
+  readonly xLabel: string;
+  readonly format: (value: number) => string;
+}
+
+/** Counts in bins of equal width, with some values marked. */
+export function histogramChart(chart: Histogram): string {
+  const { from, counts, format, marks } = chart;
+  const end = from + chart.width * counts.length;
+  const x = scaleLinear([from, end], [left, right]);
+  const y = scaleLinear([0, Math.max(...counts)], [bottom, top + 24]).nice(4);
+  const ticks = y.ticks(4).filter(Number.isInteger);
+  const grid = ticks.map((tick) => line(left, y(tick), right, y(tick), 'class="grid"') + text(left - 10, y(tick) + 4, String(tick), { anchor: 'end' }));
+  const boxes = counts.map((count, k) => {
+    const begin = from + k * chart.width;
+    const label = `${format(begin)} to ${format(begin + chart.width)}: ${count}`;
+    return bar(x(begin) + 1, y(count), x(begin + chart.width) - x(begin) - 2, bottom - y(count), colours.spiking, label);
+  });
+  const marked = marks.filter(({ value }) => value <= end).map(({ label, value }, i) => {
+    const height = top + 8 + 14 * (i % 2);
+    return line(x(value), height, x(value), bottom, `stroke="${colours.dense}" stroke-width="2" stroke-dasharray="6 5"`) + text(x(value) + 6, height + 4, label, { style: 'value' });
+  });
+  const below = x.ticks(8).map((tick) => text(x(tick), bottom + 20, format(tick), { anchor: 'middle' }));
+  const axis = line(left, bottom, right, bottom, 'class="axis"') + text((left + right) / 2, stackHeight - 6, chart.xLabel, { anchor: 'middle' });
+  return figure({ ...chart, height: stackHeight, content: [...grid, ...boxes, ...marked, ...below, axis].join('') });
+}
+
 function rowMiddle(i: number): number {
   return head + row * i + row / 2;
 }

@@ -1,7 +1,9 @@
 import type { LayerComparison } from '../evaluate/compare.js';
 import type { DenseEvaluation } from '../evaluate/dense.js';
 import type { Evaluation } from '../evaluate/evaluate.js';
+import type { LayerPotentials } from '../evaluate/potentials.js';
 import type { Timing } from '../evaluate/timing.js';
+import type { ConfusedClass } from './confusion.js';
 import type { Machine, Versions } from './machine.js';
 
 /** Both sides timed on the same batches, at one number of time steps. */
@@ -30,6 +32,10 @@ export interface ReportData {
   readonly dense?: DenseEvaluation;
   readonly timings?: readonly StepTiming[];
   readonly comparison?: { readonly timeSteps: number; readonly images: number; readonly layers: readonly LayerComparison[] };
+  /** What membranes hold after the last step. */
+  readonly potentials?: { readonly timeSteps: number; readonly images: number; readonly layers: readonly LayerPotentials[] };
+  /** The classes that are recognised least. */
+  readonly confusion?: readonly ConfusedClass[];
   /** How the model was trained and converted: free-form JSON, shown as it is. */
   readonly provenance?: Readonly<Record<string, unknown>>;
 }

@@ -26,9 +26,10 @@ export function energy(nanojoules: number): string {
   return nanojoules < 1000 ? `${significant(nanojoules)} nJ` : `${significant(nanojoules / 1000)} µJ`;
 }
 
-/** 3.2 s, 2 min 5 s. */
+/** 3.2 s, 2 min 5 s, 3 h 20 min. */
 export function duration(seconds: number): string {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
+  if (whole >= 3600) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }

@@ -96,6 +96,10 @@ details { margin-top: 12px; } summary { cursor: pointer; color: var(--spiking); 
 details > .scroll, details > pre { margin-top: 10px; }
 pre { overflow: auto; max-height: 420px; background: var(--page); border: 1px solid var(--line); border-radius: 8px;
   padding: 12px; font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.classes { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 20px 24px; }
+.classes h3 { font-size: 1rem; margin: 0; } .classes p { font-size: 0.86rem; margin: 0 0 8px; }
+.pictures { display: flex; gap: 8px; } .pictures figure { margin: 0; width: 96px; overflow: hidden; }
+.pictures img { display: block; width: 96px; border-radius: 6px; } figcaption { font-size: 0.78rem; line-height: 1.3; margin-top: 4px; color: var(--soft); }
 .tag { display: inline-block; background: var(--wash); color: var(--ink); border-radius: 6px; padding: 1px 8px; font-size: 0.82rem; }
 @media print { body { background: #fff; } section { break-inside: avoid; } }
 `;

@@ -50,7 +50,7 @@ function verticalScale({ series, from, to }: LineChart) {
   const low = Math.min(...values);
   const high = Math.max(...values);
   const space = Math.max((high - low) * 0.15, Math.abs(high) * 0.01, 1e-6);
-  const start = from ?? low - space;
+  const start = from ?? (low < 0 ? low - space : Math.max(0, low - space));
   const end = to === undefined ? high + space : Math.min(to, high + space);
   return scaleLinear([start, end], [bottom, top]).nice(5);
 }

@@ -1,8 +1,9 @@
 import { invalidArgument } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
+import { confusionSection } from './confusion.js';
 import type { ReportData } from './data.js';
 import { page } from './html.js';
-import { accuracySection, comparisonSection, energySection, headline, operationsSection, provenanceSection, speedSection, spikesSection } from './sections.js';
+import { accuracySection, comparisonSection, energySection, headline, latencySection, operationsSection, potentialsSection, provenanceSection, speedSection, spikesSection } from './sections.js';
 
 /**
  * Writes a self-contained HTML page (no script, no external resource, light and dark) and, beside it, the same data as
@@ -26,8 +27,11 @@ export function renderReport(data: ReportData): string {
     headline(data),
     accuracySection(data),
     speedSection(data),
+    latencySection(data),
     spikesSection(data),
+    potentialsSection(data),
     comparisonSection(data),
+    confusionSection(data),
     operationsSection(data),
     energySection(data),
     provenanceSection(data),

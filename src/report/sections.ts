@@ -1,5 +1,5 @@
 import type { Evaluation } from '../evaluate/evaluate.js';
-import { layerChart, stackChart } from './bars.js';
+import { histogramChart, layerChart, stackChart } from './bars.js';
 import type { ReportData } from './data.js';
 import { bytes, compact, duration, energy as energyText, percent, significant } from './format.js';
 import { details, escapeHtml, section, table } from './html.js';
@@ -31,6 +31,11 @@ export function accuracySection({ evaluation, dense }: ReportData): string {
   const ticks = pick(evaluation.timeSteps).map(String);
   const series: Series[] = [{ label: 'SNN', colour: 'spiking', values: pick(evaluation.top1) }];
   if (dense) series.push({ label: `Dense ${percent(dense.top1)}`, colour: 'dense', dashed: true, values: ticks.map(() => dense.top1) });
+  // With few classes, the first five are nearly all of them.
+  if (evaluation.layers.at(-1)!.shape[0]! >= 100) {
+    series.push({ label: 'SNN, top-5', colour: 'third', values: pick(evaluation.top5) });
+    if (dense) series.push({ label: 'Dense, top-5', colour: 'third', dashed: true, values: ticks.map(() => dense.top5) });
+  }
   const spoken = order.map((i) => `${percent(evaluation.top1[i]!)} at T = ${evaluation.timeSteps[i]}`).join(', ');
   const chart = lineChart({
     id: 'accuracy',
@@ -42,14 +47,14 @@ export function accuracySection({ evaluation, dense }: ReportData): string {
     format: (value) => percent(value, 1),
     to: 1,
   });
-  const columns = ['T', 'Top-1 SNN', 'Top-5 SNN', ...(dense ? ['Top-1 dense', 'Difference'] : [])].map((title) => ({ title }));
+  const columns = ['T', 'Top-1 SNN', 'Top-5 SNN', ...(dense ? ['Top-1 dense', 'Difference', 'Top-5 dense'] : [])].map((title) => ({ title }));
   const rows = order.map((i) => [
     String(evaluation.timeSteps[i]),
     percent(evaluation.top1[i]!),
     percent(evaluation.top5[i]!),
-    ...(dense ? [percent(dense.top1), signedPoints(evaluation.top1[i]! - dense.top1)] : []),
+    ...(dense ? [percent(dense.top1), signedPoints(evaluation.top1[i]! - dense.top1), percent(dense.top5)] : []),
   ]);
-  const introduction = `On ${evaluation.images.toLocaleString('en')} images, all numbers of steps from one pass.${dense ? ' The dense network is the same quantised network in ONNX Runtime.' : ''}`;
+  const introduction = `On ${evaluation.images.toLocaleString('en')} images, all numbers of steps from one pass.${dense ? ' The dense network is the one that it was converted from, in ONNX Runtime.' : ''}`;
   return section('Accuracy over time steps', introduction, chart + table('Accuracy', columns, rows));
 }
 
@@ -86,6 +91,31 @@ export function speedSection({ timings }: ReportData): string {
   return section('Speed', introduction, chart + table('Speed', columns.map((title) => ({ title })), rows));
 }
 
+/** How long a run of the engine took, for those who serve it. */
+export function latencySection({ evaluation }: ReportData): string {
+  const { latency, batchSize, threads, timeSteps } = evaluation;
+  const { median, p95, p99, runs, histogram } = latency;
+  if (runs < 10) return '';
+  const milliseconds = (value: number): string => `${significant(value)} ms`;
+  const spoken = `median ${milliseconds(median)}, p95 ${milliseconds(p95)}, p99 ${milliseconds(p99)}`;
+  const chart = histogramChart({
+    id: 'latency',
+    title: 'Time of a run of the engine',
+    description: `${runs} runs: ${spoken}`,
+    ...histogram,
+    marks: [
+      { label: `median ${milliseconds(median)}`, value: median },
+      { label: `p95 ${milliseconds(p95)}`, value: p95 },
+    ],
+    xLabel: batchSize === 1 ? 'Milliseconds an image' : `Milliseconds a batch of ${batchSize}`,
+    format: (value) => String(Number(value.toPrecision(3))),
+  });
+  const introduction =
+    `Of ${runs.toLocaleString('en')} runs of ${batchSize === 1 ? 'one image' : `${batchSize} images`} at T = ${Math.max(...timeSteps)}, statistics included, ${threads} threads: ${spoken}. ` +
+    'The last bar holds the slowest hundredth too.';
+  return section('Latency', introduction, chart);
+}
+
 export function spikesSection({ evaluation }: ReportData): string {
   const order = ascending(evaluation);
   const last = order.at(-1)!;
@@ -104,6 +134,29 @@ export function spikesSection({ evaluation }: ReportData): string {
   const rows = layers.map((layer) => [layer.name, layer.neurons.toLocaleString('en'), ...order.map((i) => significant(layer.spikesPerNeuron[i]!))]);
   const introduction = 'How often a neuron fires in one inference, mean over neurons and images. First layer on top.';
   return section('Spikes per layer', introduction, chart + details('Table for every T', table('Spikes a neuron', columns, rows)));
+}
+
+export function potentialsSection({ potentials }: ReportData): string {
+  if (!potentials || potentials.layers.length === 0) return '';
+  const { layers, timeSteps, images } = potentials;
+  const share = (value: number): string => percent(value, 1);
+  const chart = layerChart({
+    id: 'potentials',
+    title: `Potentials left over after T = ${timeSteps}`,
+    description: layers.map((layer) => `${layer.name}: ${share(layer.below)} spiked and are below 0, ${share(layer.above)} at the threshold or above`).join('; '),
+    layers: layers.map((layer) => layer.name),
+    panels: [
+      { title: 'Neurons that spiked and are below 0', colour: 'dense', values: layers.map((layer) => layer.below), format: share },
+      { title: 'Neurons at θ or above', colour: 'spiking', values: layers.map((layer) => layer.above), format: share },
+    ],
+    mark: 'bar',
+  });
+  const columns = [{ title: 'Layer', numeric: false }, ...['Mean (θ)', 'Std (θ)', 'Spiked, below 0', 'At θ or above'].map((title) => ({ title }))];
+  const rows = layers.map((layer) => [layer.name, layer.mean.toFixed(4), layer.std.toFixed(4), share(layer.below), share(layer.above)]);
+  const introduction =
+    `Membrane potentials after the last step, of ${images.toLocaleString('en')} image${images === 1 ? '' : 's'}. Between 0 and θ a neuron has spiked as often as its current asks for; a silent one may rightly be below. ` +
+    'One that spiked and is below 0 did so for current that was taken back later; at θ or above, current came too late or was more than a spike a step carries.';
+  return section('Potentials per layer', introduction, chart + details('Table', table('Potentials after the last step', columns, rows)));
 }
 
 export function comparisonSection({ comparison }: ReportData): string {
@@ -186,6 +239,7 @@ export function provenanceSection(data: ReportData): string {
     ['Made', data.generated],
     ['Model', data.model],
     ['Data', `${data.data}, ${evaluation.images.toLocaleString('en')} images`],
+    ...(evaluation.damaged.length === 0 ? [] : [['Damaged images', `${evaluation.damaged.length}, left out`]]),
     ...(data.seed === undefined ? [] : [['Seed', String(data.seed)]]),
     ['Machine', `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}`],
     ['Engine', `${evaluation.isa}, ${evaluation.threads} threads, batches of ${evaluation.batchSize}`],
@@ -194,7 +248,8 @@ export function provenanceSection(data: ReportData): string {
   ];
   const columns = [{ title: 'What', numeric: false }, { title: 'Value', numeric: false }];
   const json = data.provenance ? details('Training and conversion', `<pre>${escapeHtml(JSON.stringify(data.provenance, null, 2))}</pre>`) : '';
-  return section('How this was made', 'Enough to make it again.', table('Provenance', columns, rows) + json);
+  const damaged = evaluation.damaged.length === 0 ? '' : details('Damaged images', table('Damaged images', columns, evaluation.damaged.map(({ name, reason }) => [name, reason])));
+  return section('How this was made', 'Enough to make it again.', table('Provenance', columns, rows) + damaged + json);
 }
 
 function tile(name: string, value: string, note: string): string {

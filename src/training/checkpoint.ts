@@ -94,7 +94,7 @@ function scaleName(weight: string): string {
 /** Reads the folder of a training run whole, to resume it. Errors: `FILE_NOT_FOUND`, `INVALID_FILE`. */
 export async function readTrainingCheckpoint(directory: string): Promise<Checkpoint> {
   const path = checkpointPath(directory);
-  const file = await readCheckpointFile(path);
+  const file = decodeCheckpointFile(await readWholeFile(path, 'checkpoint'), path);
   if (file.metadata.training === undefined) {
     throw new NoisefloorError('INVALID_FILE', `${path} holds a trained network alone, which cannot be resumed: begin a new training from it (initialFrom).`);
   }
@@ -116,12 +116,17 @@ export async function readTrainingCheckpoint(directory: string): Promise<Checkpo
  */
 export async function readCheckpoint(directory: string): Promise<TrainedNetwork> {
   const path = checkpointPath(directory);
-  const file = await readCheckpointFile(path);
+  return decodeCheckpoint(await readWholeFile(path, 'checkpoint'), path);
+}
+
+/** {@link readCheckpoint} of the bytes of a checkpoint; errors name `path`. */
+export function decodeCheckpoint(bytes: Uint8Array, path: string): TrainedNetwork {
+  const file = decodeCheckpointFile(bytes, path);
   return readNetwork(file, path, (name) => (file.tensors.has(averageName(name)) ? averageName(name) : name));
 }
 
-async function readCheckpointFile(path: string): Promise<SafeTensorsFile> {
-  const file = decodeSafetensors(await readWholeFile(path, 'checkpoint'), path);
+function decodeCheckpointFile(bytes: Uint8Array, path: string): SafeTensorsFile {
+  const file = decodeSafetensors(bytes, path);
   if (file.metadata.format === format && file.metadata.version === '1') return file;
   throw new NoisefloorError('INVALID_FILE', `${path} is not a noisefloor checkpoint of version 1: give the folder that "train" wrote.`);
 }

@@ -2,8 +2,8 @@ import { inputsOf, type ActivationNode, type Graph, type GraphNode } from '../gr
 import { parameterSpecs } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import { emitInference, emitThreshold } from '../onnx/layers.js';
-import { refuseMaxPool } from './temporal/rules.js';
 import { emitIntegrateAndFire, joinSteps, repeatSteps, splitSteps } from './temporal/neurons.js';
+import { emitMaxPoolOverTime } from './temporal/pooling.js';
 
 /** A value of the spiking network: the same at every step, or [T N, ...] with the steps one after the other. */
 interface TimedValue {
@@ -18,7 +18,6 @@ interface TimedValue {
  * error-compensating strategy).
  */
 export function gapModel(graph: Graph, timeSteps: number): Uint8Array<ArrayBuffer> {
-  refuseMaxPool(graph);
   const onnx = new OnnxBuilder('gap');
   onnx.input(graph.input.name, 'float32', ['N', ...graph.input.shape]);
   for (const spec of parameterSpecs(graph)) onnx.input(spec.name, 'float32', spec.shape);
@@ -41,6 +40,7 @@ export function gapModel(graph: Graph, timeSteps: number): Uint8Array<ArrayBuffe
 
 function emitTimed(onnx: OnnxBuilder, node: GraphNode, inputs: readonly TimedValue[], timeSteps: number): TimedValue {
   const steady = inputs.every((input) => input.steady);
+  if (node.op === 'maxPool' && !steady) return { name: emitMaxPoolOverTime(onnx, node, inputs[0]!.name, timeSteps), steady };
   const names = inputs.map((input) => (input.steady && !steady ? repeatSteps(onnx, input.name, timeSteps) : input.name));
   return { name: emitInference(onnx, node, names), steady };
 }

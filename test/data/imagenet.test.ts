@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { imagenetSynsets } from '../../src/data/imagenet/synsets.js';
@@ -51,6 +51,9 @@ describe('layouts', () => {
   it('a folder a synset, in DIR/val or in DIR', async () => {
     expect(await contents(put('classes'))).toEqual(expected);
     expect(await contents(put('classes-val', 'val/'))).toEqual(expected);
+    mkdirSync(join(folder, 'linked'));
+    for (const label of new Set(labels)) symlinkSync(join(folder, 'classes', synsetOf(label)), join(folder, 'linked', synsetOf(label)));
+    expect(await contents(join(folder, 'linked'))).toEqual(expected);
   });
 
   it.each([

@@ -23,7 +23,7 @@ describe.each(interpolations)('%s, against torchvision', (interpolation) => {
   it.each(vectors.pictures)('$name', async (picture) => {
     const options = { shape, preprocessing: { resize, crop, interpolation }, orient: false };
     const pixels = await decodePicture(sharp, Buffer.from(picture.file, 'base64'), picture.name, options);
-    expect(meanDifference(pixels, Buffer.from(picture[interpolation], 'base64'))).toBeLessThan(1);
+    expect(meanDifference(pixels, Buffer.from(picture[interpolation], 'base64'))).toBeLessThan(0.25); // JPEG decoders differ a little in the chroma of some sizes
   });
 });
 

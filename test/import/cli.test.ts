@@ -48,14 +48,14 @@ describe('an ONNX file on the command line', () => {
   });
 
   it.each([
-    ['without a normalisation', ['relu.onnx'], 2, /does not say how its images are normalised: give --mean and --std/],
+    ['without a normalisation', ['relu.onnx'], 2, /relu\.onnx does not say how its images are normalised: give --mean and --std/],
     ['with a mean that is none', ['relu.onnx', '--mean', '0.5,x', '--std', '1'], 2, /Expected numbers with commas between/],
     ['with means of other channels', ['relu.onnx', '--mean', '0,0,0', '--std', '1,1,1'], 2, /1, one for each channel, for normalization\.mean\.length but received 3/],
     ['with another shape', ['relu.onnx', ...norm, '--input-shape', '3,28,28'], 2, /\[1, 28, 28\], as the file has it, for inputShape/],
     ['with an output that it has not', ['relu.onnx', ...norm, '--logits', 'scores'], 2, /no value "scores"/],
     ['that cannot be read', ['curved.ONNX', ...norm], 1, /Sigmoid "Sigmoid_0": .*Replace it by Relu/],
     ['that is not there', ['other.onnx', ...norm], 1, /No ONNX model at/],
-    ['and its options for a training folder', ['trained', '--mean', '0'], 2, /--mean is for ONNX files/],
+    ['and its options for a training folder', ['trained', '--mean', '0'], 2, /--mean is for ONNX and NIR files: .*trained has it itself/],
   ])('%s, it is refused', async (_, [path, ...options], code, message) => {
     const ran = await cli(['convert', file(path!), ...options, '--out', file('x.safetensors')]);
     expect(ran.code).toBe(code);

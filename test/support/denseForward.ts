@@ -20,8 +20,13 @@ export interface ForwardOptions {
   readonly record?: Values;
   /** Takes the place of the activations, such as spiking neurons. */
   readonly activate?: (node: ActivationNode, input: Float64Array) => Float64Array;
-  /** Takes the place of max-pooling; `largest` is the plain one. */
-  readonly pool?: (node: MaxPoolNode, input: Float64Array, largest: (values: Float64Array) => Float64Array) => Float64Array;
+  /** Takes the place of max-pooling; `largest` is the plain one, `where` says at which positions it finds them. */
+  readonly pool?: (
+    node: MaxPoolNode,
+    input: Float64Array,
+    largest: (values: Float64Array) => Float64Array,
+    where: (values: Float64Array) => Int32Array,
+  ) => Float64Array;
 }
 
 /** Every value of the graph for a batch of `count` images. */
@@ -57,8 +62,9 @@ function evaluate(node: GraphNode, inputs: Float64Array[], shapes: ReadonlyMap<s
     case 'avgPool':
       return avgPool(node, input, shapes.get(node.input)!, shapes.get(node.name)!, count);
     case 'maxPool': {
-      const largest = (values: Float64Array): Float64Array => maxPool(node, values, shapes.get(node.input)!, shapes.get(node.name)!, count);
-      return options.pool?.(node, input, largest) ?? largest(input);
+      const where = (values: Float64Array): Int32Array => maxima(node, values, shapes.get(node.input)!, shapes.get(node.name)!, count);
+      const largest = (values: Float64Array): Float64Array => Float64Array.from(where(values), (at) => values[at]!);
+      return options.pool?.(node, input, largest, where) ?? largest(input);
     }
     case 'concat': {
       const perImage = inputs.map((values) => values.length / count);
@@ -153,16 +159,18 @@ function avgPool(node: AvgPoolNode, input: Float64Array, inShape: Shape, outShap
   return out;
 }
 
-function maxPool(node: MaxPoolNode, input: Float64Array, inShape: Shape, outShape: Shape, count: number): Float64Array {
+/** Where the first maximum of every window stands. */
+function maxima(node: MaxPoolNode, input: Float64Array, inShape: Shape, outShape: Shape, count: number): Int32Array {
   const [channels, inH, inW] = inShape as [number, number, number];
   const [, outH, outW] = outShape as [number, number, number];
-  const out = new Float64Array(count * channels * outH * outW);
+  const out = new Int32Array(count * channels * outH * outW);
   let at = 0;
   for (let m = 0; m < count * channels; m++) for (let y = 0; y < outH; y++) for (let x = 0; x < outW; x++) {
-    let most = -Infinity;
+    let most = -1;
     for (let ky = 0; ky < node.kernel[0]; ky++) for (let kx = 0; kx < node.kernel[1]; kx++) {
       const [iy, ix] = [y * node.stride[0] + ky - node.padding[0], x * node.stride[1] + kx - node.padding[1]];
-      if (iy >= 0 && ix >= 0 && iy < inH && ix < inW) most = Math.max(most, input[(m * inH + iy) * inW + ix]!);
+      const here = (m * inH + iy) * inW + ix;
+      if (iy >= 0 && ix >= 0 && iy < inH && ix < inW && (most < 0 || input[here]! > input[most]!)) most = here;
     }
     out[at++] = most;
   }

@@ -41,7 +41,7 @@ export function madeUpReport(): ReportData {
   const operations = timeSteps.map((_, k) => ({ accumulates: synapticOperations.effectiveACs[k]!, multiplyAccumulates: 60_000 }));
   const evaluation: Evaluation = {
     images: 2000,
-    damaged: [],
+    damaged: [{ name: 'n01440764/a.JPEG', reason: 'not a <picture>' }],
     timeSteps,
     top1: [0.9855, 0.931, 0.972, 0.9895, 0.9905],
     top5: [0.9995, 0.995, 0.998, 0.9995, 1],
@@ -78,6 +78,16 @@ export function madeUpReport(): ReportData {
       images: 200,
       layers: names.map((name, i) => ({ name, ...(i === 5 ? {} : { correlation: 0.99 - 0.01 * i }), residualMean: 0.001 * i, residualStd: 0.02 + 0.02 * i, clippedShare: 0.02 })),
     },
+    potentials: { timeSteps: 16, images: 8, layers: names.map((name, i) => ({ name, mean: 0.5, std: 0.3, below: 0.01 * i, above: 0.02 })) },
+    confusion: [
+      {
+        name: 'great white shark, white shark',
+        images: 50,
+        right: 10,
+        confusions: [{ name: 'tiger <shark>', count: 30 }, { name: 'tench', count: 1 }],
+        examples: [{ name: 'x.JPEG', answer: 'tiger <shark>', picture: 'data:image/jpeg;base64,AAAA' }, { name: 'y.JPEG', answer: 'tench' }],
+      },
+    ],
     provenance: { noise: 'adaptor', levels: 4 },
   };
 }

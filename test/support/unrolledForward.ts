@@ -1,6 +1,6 @@
 import type { ActivationNode, Graph } from '../../src/graph/graph.js';
 import type { SurrogateKind } from '../../src/training/layers/surrogate.js';
-import { denseForward, type Values } from './denseForward.js';
+import { denseForward, type ForwardOptions, type Values } from './denseForward.js';
 
 export interface UnrolledOptions {
   readonly timeSteps: number;
@@ -13,7 +13,10 @@ interface Trace {
   readonly charged: Float64Array;
   readonly spikes: Float64Array;
 }
-export type Traces = Map<string, Trace>;
+/** By activation; and where the maxima of the sums so far stood, by max-pooling. */
+export class Traces extends Map<string, Trace> {
+  readonly maxima = new Map<string, Int32Array>();
+}
 
 /** The surrogates as their papers write them, of x = v / theta - 1. */
 export const surrogates: Record<SurrogateKind, (x: number) => number> = {
@@ -44,7 +47,16 @@ export function unrolledForward(
     traces.record?.set(node.name, trace);
     return output;
   };
-  return denseForward(graph, parameters, repeated, timeSteps * count, { training: false, activate });
+  const pool: NonNullable<ForwardOptions['pool']> = (node, input, _, where) => {
+    const size = input.length / timeSteps;
+    const sums = Float64Array.from(input);
+    for (let i = size; i < sums.length; i++) sums[i]! += sums[i - size]!;
+    const maxima = traces.around?.maxima.get(node.name) ?? where(sums);
+    traces.record?.maxima.set(node.name, maxima);
+    const perStep = maxima.length / timeSteps;
+    return Float64Array.from(maxima, (at, i) => sums[at]! - (i < perStep ? 0 : sums[maxima[i - perStep]!]!));
+  };
+  return denseForward(graph, parameters, repeated, timeSteps * count, { training: false, activate, pool });
 }
 
 function threshold({ name, activation }: ActivationNode, parameters: Values): number {

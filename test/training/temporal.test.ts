@@ -9,7 +9,6 @@ import { OnnxBuilder } from '../../src/onnx/builder.js';
 import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
 import { elementCount } from '../../src/tensor.js';
 import { emitForward } from '../../src/training/gradients.js';
-import { gapModel } from '../../src/training/gapModel.js';
 import { declareInputs, trainingModel } from '../../src/training/models.js';
 import type { TemporalConfig } from '../../src/training/temporal/options.js';
 import { temporalRule } from '../../src/training/temporal/rules.js';
@@ -17,7 +16,7 @@ import { spikingEvalModel, temporalContext } from '../../src/training/temporal/s
 import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
 import { constructedNetwork, constructions, randomNetwork } from '../support/trainedNetworks.js';
-import { firingRates, meanOverTime, surrogates, unrolledForward, type Traces } from '../support/unrolledForward.js';
+import { firingRates, meanOverTime, surrogates, Traces, unrolledForward } from '../support/unrolledForward.js';
 
 const qcfs: Activation = { kind: 'qcfs', levels: 4, initialThreshold: 0.6 };
 const lsq: Activation = { kind: 'lsq', levels: 3, initialScale: 0.2 };
@@ -111,6 +110,14 @@ const graphs: Record<string, Graph> = {
     const second = b.activation(b.linear(first, 'fc2', { outFeatures: 8 }), 'act2', { kind: 'spike', initialThreshold: 0.6, trainable: true });
     return b.build(b.linear(second, 'fc3', { outFeatures: 3 }));
   })(),
+  'overlapping max-pooling of spikes, and of a steady value': (() => {
+    const b = new GraphBuilder('pooled', [2, 6, 5]);
+    const still = b.maxPool(b.conv2d(b.input, 'conv0', { outChannels: 3, kernel: 1, bias: true }), 'pool0', 2, 1);
+    const spikes = b.activation(still, 'act1', qcfs);
+    const pooled = b.maxPool(b.batchNorm(spikes, 'bn'), 'pool1', [3, 2], [2, 1], [1, 0, 1, 1]);
+    const second = b.activation(b.conv2d(b.concat([pooled, pooled], 'both'), 'conv1', { outChannels: 2, kernel: 2 }), 'act2', qcfs);
+    return b.build(b.linear(b.flatten(second, 'flat'), 'fc', { outFeatures: 3 }));
+  })(),
   'a steady value added to spikes': (() => {
     const b = new GraphBuilder('steady', [2, 4, 3]);
     const still = b.batchNorm(b.conv2d(b.input, 'conv0', { outChannels: 2, kernel: 1, bias: true }), 'bn0');
@@ -134,10 +141,10 @@ function surrogateGradient(
   name: string,
   measure: (result: Values, traces: Traces) => number,
 ): Float64Array {
-  const around: Traces = new Map();
+  const around = new Traces();
   unrolledForward(graph, values, images, count, config, { record: around });
   const evaluate = (): number => {
-    const record: Traces = new Map();
+    const record = new Traces();
     return measure(unrolledForward(graph, values, images, count, config, { around, record }), record);
   };
   const data = values.get(name)!;
@@ -234,16 +241,4 @@ test('fixed thresholds have gradient 0, and the others keep theirs', async () =>
   expect([fixed.get('act1.threshold.grad')![0], fixed.get('act2.scale.grad')![0]]).toEqual([0, 0]);
   expect(free.get('act1.threshold.grad')![0]).not.toBe(0);
   expect(fixed.get('fc1.weight.grad')).toEqual(free.get('fc1.weight.grad'));
-});
-
-test.each([
-  ['over time', (graph: Graph) => spikingEvalModel(graph, defaults)],
-  ['for the gap', (graph: Graph) => gapModel(graph, 4)],
-])('max-pooling is refused %s', (_, unroll) => {
-  const b = new GraphBuilder('pooled', [2, 4, 4]);
-  const x = b.maxPool(b.activation(b.input, 'act', qcfs), 'pool', 2);
-  const graph = b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 3 }));
-  expect(() => unroll(graph)).toThrow(
-    expect.objectContaining({ code: 'INVALID_GRAPH', message: expect.stringMatching(/"pooled" cannot be unrolled.*max-pooling "pool"/) as string }) as Error,
-  );
 });

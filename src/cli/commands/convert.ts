@@ -29,7 +29,7 @@ export function addConvert(program: Command, io: Io): void {
   const command = program
     .command('convert')
     .description('Convert a trained network to a spiking model, one file of integers.')
-    .argument('<network>', 'folder of a training run, or an ONNX file (model.onnx)')
+    .argument('<network>', 'folder of a training run, or an ONNX or NIR file (model.onnx, model.nir)')
     .requiredOption('--out <file>', 'the spiking model to write, such as model.safetensors')
     .addOption(
       new Option('--weights <type>', 'width of the weights; the loss of either is reported')

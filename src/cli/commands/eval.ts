@@ -1,26 +1,33 @@
+import { availableParallelism } from 'node:os';
 import { Option, type Command } from 'commander';
-import { firstImages } from '../../data/split.js';
-import type { Dataset, Split } from '../../data/dataset.js';
-import { datasetSpecs, openDataset } from '../../data/open.js';
+import type { ImageSource } from '../../data/source.js';
+import { imageSpecs, openImages } from '../../data/open.js';
 import { checkSameNetwork, compareLayers } from '../../evaluate/compare.js';
-import { DenseSession, evaluateDense, type DenseEvaluation } from '../../evaluate/dense.js';
-import { evaluate, type Evaluation } from '../../evaluate/evaluate.js';
+import { DenseSession } from '../../evaluate/dense.js';
+import { evaluateParts, type Evaluation } from '../../evaluate/evaluate.js';
 import { evaluateEarlyExit, type EarlyExitEvaluation } from '../../evaluate/earlyExit.js';
-import type { Simulator } from '../../evaluate/simulator.js';
+import { JournalWriter, planOf, shardRange, type EvaluationPlan } from '../../evaluate/journal.js';
+import { EvaluationSum } from '../../evaluate/parts.js';
+import { finalPotentials } from '../../evaluate/potentials.js';
+import type { ShardJob, ShardResult } from '../../evaluate/queue/connection.js';
+import { evaluateByWorkers } from '../../evaluate/queue/enqueue.js';
+import { sourceFor, type Simulator } from '../../evaluate/simulator.js';
 import { refused } from '../../errors.js';
+import { readWholeFile } from '../../files.js';
 import type { TrainedNetwork } from '../../graph/network.js';
 import { exportOnnx } from '../../onnx/export.js';
 import type { ReportData } from '../../report/data.js';
-import { compact, percent, significant } from '../../report/format.js';
-import { describeMachine, describeVersions } from '../../report/machine.js';
-import { writeReport } from '../../report/report.js';
+import { percent, significant } from '../../report/format.js';
 import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
+import { decodeSpikingModel } from '../../snn/file.js';
+import type { SpikingModel } from '../../snn/model.js';
 import { SpikingSession } from '../../snn/session.js';
 import { printComparison } from '../comparison.js';
+import { evaluationDocument, printEvaluation, reportEvaluation } from '../evaluation.js';
 import { Output, type Io } from '../io.js';
-import { modelArgument, readModel } from '../model.js';
-import { exitRules, htmlPath, shared, thresholdList, whole } from '../options.js';
-import { withProgress } from '../progress.js';
+import { modelArgument, modelPath } from '../model.js';
+import { exitRules, htmlPath, shardOption, shared, thresholdList, whole } from '../options.js';
+import { ImageProgress, withProgress } from '../progress.js';
 import { textTable } from '../table.js';
 import { readDense } from '../trained.js';
 
@@ -34,6 +41,11 @@ interface EvalCommandOptions {
   against?: string;
   compare: boolean;
   report?: string;
+  journal?: string;
+  resume: boolean;
+  shard?: { readonly index: number; readonly of: number };
+  queue?: string;
+  shardImages?: number;
   earlyExit?: number[];
   exitMeasure?: ConfidenceMeasure;
   exitChunks?: number[];
@@ -45,7 +57,7 @@ export function addEval(program: Command, io: Io): void {
     .command('eval')
     .description('Evaluate a spiking model on the test images of a data set, at all numbers of time steps in one pass.')
     .argument('<model>', modelArgument)
-    .requiredOption('--data <spec>', datasetSpecs.join(', '))
+    .requiredOption('--data <spec>', imageSpecs.join(', '))
     .addOption(shared.timeSteps([1, 2, 4, 8]))
     .addOption(new Option('--delay <t>', 'the read-out begins after so many steps').argParser(whole(0)).default(0))
     .addOption(shared.limit())
@@ -54,6 +66,11 @@ export function addEval(program: Command, io: Io): void {
     .option('--against <network>', 'training folder or ONNX file of the model: compare with the dense network, layer by layer')
     .option('--compare', 'with --against: print what each layer gives against the dense network', false)
     .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
+    .option('--journal <file>', 'keep the results of each batch in a file, so that a run that was ended can go on')
+    .option('--resume', 'go on with the journal', false)
+    .addOption(new Option('--shard <i/n>', 'only part i of n of the images; the journals of all parts go into merge').argParser(shardOption))
+    .option('--queue <redis://...>', 'have noisefloor worker processes evaluate, on any number of machines, through Redis or Valkey')
+    .addOption(new Option('--shard-images <n>', 'images a worker takes at a time (default: 256)').argParser(whole(1)))
     .addOption(
       new Option('--early-exit <thresholds>', 'also: images leave once they are this sure; the curve, at the most time steps').argParser(thresholdList),
     )
@@ -65,91 +82,98 @@ export function addEval(program: Command, io: Io): void {
 
 async function evalAction(file: string, options: EvalCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
-  exitRules(options.earlyExit, options, Math.max(...options.timeSteps)); // before minutes of work
-  if (options.compare && options.against === undefined) throw refused('--compare needs the dense network: give --against.');
-  const model = await readModel(file, io);
+  checkOptions(options); // before minutes of work
+  const path = await modelPath(file, io);
+  const bytes = await readWholeFile(path, 'spiking model');
+  const model = decodeSpikingModel(bytes, path);
   const network = options.against === undefined ? undefined : await readDense(options.against, model);
   if (network) checkSameNetwork(network, model);
-  const data = await openDataset(options.data);
-  await using session = await SpikingSession.create(model, { threads: options.threads });
-  const evaluation = await evaluateWithProgress(session, data, options, io);
-  const earlyExit = options.earlyExit && (await earlyExitCurve(session, data, options.earlyExit, options, io));
-  const against: Pick<ReportData, 'dense' | 'comparison'> = network ? await compareDense(network, session, data, options, io) : {};
+  const onnx = network && exportOnnx(network);
+  const source = sourceFor(model, await openImages(options.data, 'test', model.input), options.limit);
+  const threads = options.threads ?? availableParallelism();
+  await using session = await SpikingSession.create(model, { threads });
+  const plan = planOf(bytes, source, options, onnx);
+  const sum =
+    options.queue === undefined
+      ? await collect(session, source, plan, onnx, options, io)
+      : await collectFromQueue(options.queue, model, source, plan, [bytes, ...(onnx ? [onnx] : [])], options, output);
+  const evaluation = sum.evaluation();
+  const earlyExit = options.earlyExit && (await earlyExitCurve(session, source, options.earlyExit, options, io));
+  const comparison = network && (await compare(network, session, source, options, io));
+  const dense = sum.dense();
   if (options.report !== undefined) {
-    const paths = await writeReport(options.report, {
-      title: `${model.name}: accuracy, spikes and operations`,
-      command: evalCommandLine(file, options),
-      generated: new Date().toISOString(),
-      machine: describeMachine(),
-      versions: describeVersions(),
-      model: file,
-      data: options.data,
-      evaluation,
-      ...against,
-      provenance: model.provenance,
-    });
-    output.log(`Wrote ${paths.html} and ${paths.json}`);
+    const potentials = await leftOver(session, source, evaluation, io);
+    const results = { sum, evaluation, potentials, ...(dense && { dense }), ...(comparison && { comparison }) };
+    await reportEvaluation(options.report, { model, file, source, command: evalCommandLine(file, options), ...results }, output);
   }
   // Last, so that a failure before leaves nothing but the error on stdout.
   output.document({
-    ...evalDocument(file, options.data, evaluation),
-    ...(against.dense ? { dense: against.dense } : {}),
-    ...(options.compare ? { comparison: against.comparison } : {}),
+    command: 'eval',
+    model: file,
+    data: options.data,
+    ...evaluationDocument(evaluation),
+    ...(dense ? { dense } : {}),
+    ...(options.compare ? { comparison } : {}),
     ...(earlyExit ? { earlyExit } : {}),
   });
-  printEvaluation(evaluation, against.dense, output);
-  if (options.compare && against.comparison) printComparison(against.comparison, output);
+  printEvaluation(evaluation, dense, output);
+  if (options.compare && comparison) printComparison(comparison, output);
   if (earlyExit) printEarlyExit(earlyExit, output);
 }
 
-/** The JSON document of `eval`: arrays in the order of the time steps, accuracies as fractions. */
-function evalDocument(model: string, data: string, evaluation: Evaluation): object {
-  const { images, timeSteps, delay, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
-  return {
-    command: 'eval',
-    model,
-    data,
-    images,
-    timeSteps,
-    ...(delay === undefined ? {} : { delay }),
-    top1,
-    top5,
-    spikesPerNeuron,
-    synapticOperations,
-    imagesPerSecond,
-    seconds,
-    threads,
-    isa,
-  };
+function checkOptions(options: EvalCommandOptions): void {
+  const { journal, resume, shard, earlyExit, queue, shardImages } = options;
+  if (options.compare && options.against === undefined) throw refused('--compare needs the dense network: give --against.');
+  exitRules(earlyExit, options, Math.max(...options.timeSteps));
+  if (resume && journal === undefined) throw refused('--resume goes on with a journal: name it with --journal.');
+  if (shard !== undefined && journal === undefined) throw refused('The journals of all shards are merged at the end: name that of this one with --journal.');
+  if (queue !== undefined && (journal !== undefined || shard !== undefined)) throw refused('A queue keeps what is done and divides the images itself: leave out --journal and --shard.');
+  if (queue === undefined && shardImages !== undefined) throw refused('--shard-images is of a queue: name it with --queue.');
+  if (shard !== undefined && earlyExit !== undefined) throw refused('--early-exit needs all images: leave out --shard.');
 }
 
-function evaluateWithProgress(
-  session: Simulator,
-  data: Dataset | Split,
-  { timeSteps, delay, limit, batchSize }: Pick<EvalCommandOptions, 'timeSteps' | 'delay' | 'limit' | 'batchSize'>,
+/** Runs what is to be run and has not been before. */
+async function collect(
+  session: SpikingSession,
+  source: ImageSource,
+  plan: EvaluationPlan,
+  onnx: Uint8Array | undefined,
+  { timeSteps, delay, batchSize, shard = { index: 1, of: 1 }, journal: path, resume }: EvalCommandOptions,
   io: Io,
-): Promise<Evaluation> {
-  return withProgress(io, 'Evaluate', (progress) =>
-    evaluate(session, data, {
-      timeSteps,
-      delay,
-      batchSize,
-      signal: io.signal,
-      onProgress: ({ done, total }) => progress.update(done, total, 'images'),
-      ...(limit === undefined ? {} : { limit }),
-    }),
-  );
+): Promise<EvaluationSum> {
+  const { model, threads, isa } = session;
+  const [start, end] = shardRange(source.count, shard.index, shard.of);
+  const header = { plan, start, end, spec: source.spec, batchSize, threads, isa };
+  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize, threads, isa });
+  const journal = path === undefined ? undefined : await JournalWriter.open(path, header, resume);
+  const dense = onnx && (await DenseSession.create(onnx, { threads }));
+  try {
+    for (const part of journal?.parts ?? []) sum.add(part);
+    const done = journal?.parts.at(-1)?.end ?? start;
+    await withProgress(io, 'Evaluate', async (bar) => {
+      const progress = new ImageProgress(bar, io, done - start);
+      for await (const part of evaluateParts(session, source, { timeSteps, delay, batchSize, start: done, end, signal: io.signal, ...(dense && { dense }) })) {
+        await journal?.add(part);
+        sum.add(part);
+        progress.update(part.end - start, end - start);
+      }
+    });
+    return sum;
+  } finally {
+    await dense?.dispose();
+    await journal?.close();
+  }
 }
 
 function earlyExitCurve(
   session: SpikingSession,
-  data: Dataset,
+  source: ImageSource,
   thresholds: readonly number[],
-  { timeSteps, exitMeasure, exitChunks, limit, batchSize }: EvalCommandOptions,
+  { timeSteps, exitMeasure, exitChunks, batchSize }: EvalCommandOptions,
   io: Io,
 ): Promise<EarlyExitEvaluation> {
   return withProgress(io, 'Early exit', (progress) =>
-    evaluateEarlyExit(session, data, {
+    evaluateEarlyExit(session, source, {
       timeSteps: Math.max(...timeSteps),
       thresholds,
       batchSize,
@@ -157,49 +181,55 @@ function earlyExitCurve(
       onProgress: ({ done, total }) => progress.update(done, total, 'images'),
       ...(exitMeasure === undefined ? {} : { measure: exitMeasure }),
       ...(exitChunks === undefined ? {} : { chunks: exitChunks }),
-      ...(limit === undefined ? {} : { limit }),
     }),
   );
 }
 
-/** The same network, dense and quantised, on the same images with the same batches and threads. */
-async function compareDense(
-  network: TrainedNetwork,
-  session: Simulator,
-  data: Dataset,
-  { timeSteps, limit, batchSize }: Pick<EvalCommandOptions, 'timeSteps' | 'limit' | 'batchSize'>,
-  io: Io,
-): Promise<Required<Pick<ReportData, 'dense' | 'comparison'>>> {
-  const test = firstImages(data.test, limit);
-  const { normalization, shape } = session.model.input;
-  const dense = await withProgress(io, 'Dense network', async (progress) => {
-    await using runtime = await DenseSession.create(exportOnnx(network), { threads: session.threads });
-    const onProgress = ({ done, total }: { done: number; total: number }): void => progress.update(done, total, 'images');
-    return await evaluateDense(runtime, test, { normalization, shape, batchSize, signal: io.signal, onProgress });
+async function collectFromQueue(
+  url: string,
+  model: SpikingModel,
+  source: ImageSource,
+  plan: EvaluationPlan,
+  blobs: readonly Uint8Array[],
+  { timeSteps, delay, batchSize, shardImages }: EvalCommandOptions,
+  { io }: Output,
+): Promise<EvaluationSum> {
+  const results: ShardResult[] = [];
+  await withProgress(io, 'Evaluate', async (bar) => {
+    const progress = new ImageProgress(bar, io, 0);
+    let done = 0;
+    const onResult = (result: ShardResult, { start, end }: ShardJob): void => {
+      results.push(result);
+      progress.update((done += end - start), source.count);
+    };
+    await evaluateByWorkers(plan, source, blobs, { url, batchSize, signal: io.signal, onResult, ...(shardImages !== undefined && { shardImages }) });
   });
-  const steps = Math.max(...timeSteps);
-  const images = Math.min(200, test.count);
-  const layers = await compareLayers(network, session, test, { timeSteps: steps, limit: images, signal: io.signal });
-  return { dense, comparison: { timeSteps: steps, images, layers } };
+  results.sort((a, b) => a.part.start - b.part.start);
+  const isas = [...new Set(results.map(({ isa }) => isa))].join(', ');
+  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize, threads: results[0]!.threads, isa: isas });
+  for (const { part } of results) sum.add(part);
+  return sum;
 }
 
-function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation | undefined, output: Output): void {
-  const { synapticOperations: operations } = evaluation;
-  const rows = evaluation.timeSteps.map((steps, i) => [
-    String(steps),
-    percent(evaluation.top1[i]!),
-    percent(evaluation.top5[i]!),
-    significant(evaluation.spikesPerNeuron[i]!),
-    compact(operations.effectiveACs[i]!),
-    compact(operations.effectiveMACs[i]!),
-  ]);
-  output.print(textTable(['T', 'top-1', 'top-5', 'spikes/neuron', 'ACs/image', 'MACs/image'], rows));
-  if (evaluation.delay !== undefined) output.print(`Not plain: the read-out begins after step ${evaluation.delay}, the steps before do not count.`);
-  if (dense) output.print(`Dense network: top-1 ${percent(dense.top1)}, top-5 ${percent(dense.top5)}.`);
-  output.print(
-    `${evaluation.images} images, ${significant(evaluation.imagesPerSecond)} images/s at T = ${Math.max(...evaluation.timeSteps)} ` +
-      `with statistics, ${evaluation.threads} threads, ${evaluation.isa}.`,
-  );
+/** In plain loops: of as many images as take a few seconds. */
+async function leftOver(session: Simulator, source: ImageSource, { denseMacs, timeSteps }: Evaluation, { signal }: Io): Promise<NonNullable<ReportData['potentials']>> {
+  const images = Math.min(source.count, 8, Math.max(1, Math.floor(2e9 / denseMacs)));
+  const steps = Math.max(...timeSteps);
+  return { timeSteps: steps, images, layers: await finalPotentials(session, source, { timeSteps: steps, images, signal }) };
+}
+
+/** The first 200 images through both networks, activation by activation. */
+async function compare(
+  network: TrainedNetwork,
+  session: Simulator,
+  source: ImageSource,
+  { timeSteps }: EvalCommandOptions,
+  io: Io,
+): Promise<Required<ReportData>['comparison']> {
+  const steps = Math.max(...timeSteps);
+  const images = Math.min(200, source.count);
+  const layers = await compareLayers(network, session, source, { timeSteps: steps, limit: images, signal: io.signal });
+  return { timeSteps: steps, images, layers };
 }
 
 function printEarlyExit({ timeSteps, measure, chunks, full, curve }: EarlyExitEvaluation, output: Output): void {
@@ -215,12 +245,14 @@ function printEarlyExit({ timeSteps, measure, chunks, full, curve }: EarlyExitEv
 }
 
 function evalCommandLine(file: string, options: EvalCommandOptions): string {
-  const { data, timeSteps, delay, limit, batchSize, threads, against, earlyExit, exitMeasure, exitChunks } = options;
+  const { data, timeSteps, delay, limit, batchSize, threads, against, shard, queue, earlyExit, exitMeasure, exitChunks } = options;
   const parts = ['noisefloor eval', file, '--data', data, '--time-steps', timeSteps.join(','), '--batch-size', String(batchSize)];
   if (delay > 0) parts.push('--delay', String(delay));
   if (limit !== undefined) parts.push('--limit', String(limit));
   if (threads !== undefined) parts.push('--threads', String(threads));
   if (against !== undefined) parts.push('--against', against);
+  if (shard !== undefined) parts.push('--shard', `${shard.index}/${shard.of}`);
+  if (queue !== undefined) parts.push('--queue', queue.replace(/\/\/.*@/, '//'));
   if (earlyExit !== undefined) parts.push('--early-exit', earlyExit.join(','));
   if (exitMeasure !== undefined) parts.push('--exit-measure', exitMeasure);
   if (exitChunks !== undefined) parts.push('--exit-chunks', exitChunks.join(','));

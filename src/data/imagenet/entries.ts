@@ -32,12 +32,16 @@ function tarEntries(archive: string): Entry[] {
 async function folderEntries(folder: string): Promise<Entry[]> {
   const entries: Entry[] = [];
   for (const one of await readFolder(folder)) {
-    if (one.isDirectory()) {
+    if (one.isDirectory() || (one.isSymbolicLink() && (await isFolder(join(folder, one.name))))) {
       const inner = await readFolder(join(folder, one.name));
       for (const { name } of inner) if (picture.test(name)) entries.push(fileEntry(folder, `${one.name}/${name}`));
     } else if (picture.test(one.name)) entries.push(fileEntry(folder, one.name));
   }
   return entries;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }
 
 function fileEntry(folder: string, path: string): Entry {

@@ -1,4 +1,3 @@
-import { NoisefloorError } from '../../errors.js';
 import { inputsOf, type Graph, type GraphNode, type Shape } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { differentiate } from '../layers/index.js';
@@ -6,6 +5,7 @@ import type { Differentiated, Operand, TrainingContext } from '../layers/rule.js
 import { frozenBatchNormRule } from './batchNorm.js';
 import { neuronRule, repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
+import { maxPoolOverTimeRule } from './pooling.js';
 
 type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand[]) => Differentiated;
 
@@ -14,9 +14,9 @@ type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand
  * the first neurons is the same at every step, so it stays [N, ...] and its gradient is the sum over the steps.
  */
 export function temporalRule(graph: Graph, config: TemporalConfig): Rule {
-  refuseMaxPool(graph);
   const steady = new Set([graph.input.name]);
   return (context, node, inputs) => {
+    if (node.op === 'maxPool' && !steady.has(node.input)) return maxPoolOverTimeRule(context, node, inputs[0]!, config.timeSteps);
     if (node.op === 'activation') return neuronRule(context, node, inputs[0]!, steady.has(node.input), config);
     const rule = node.op === 'batchNorm' ? frozenBatchNormRule.bind(undefined, context, node) : differentiate.bind(undefined, context, node);
     const still = inputsOf(node).filter((name) => steady.has(name));
@@ -27,16 +27,6 @@ export function temporalRule(graph: Graph, config: TemporalConfig): Rule {
     }
     return repeatSteady(context, node, inputs, steady, config.timeSteps, rule);
   };
-}
-
-/** The spiking network takes the maximum of what was counted so far, which steps side by side do not know. */
-export function refuseMaxPool(graph: Graph): void {
-  const pool = graph.nodes.find((node) => node.op === 'maxPool');
-  if (!pool) return;
-  throw new NoisefloorError(
-    'INVALID_GRAPH',
-    `"${graph.name}" cannot be unrolled over time, for its max-pooling "${pool.name}": train it without time steps and without measured noise, or pool by average.`,
-  );
 }
 
 /** A node that some inputs of are steady: these are repeated for every step. */

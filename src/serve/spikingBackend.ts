@@ -1,0 +1,49 @@
+import { potentialsAt } from '../evaluate/logits.js';
+import { largestTimeSteps } from '../snn/bounds.js';
+import { decodeSpikingModel } from '../snn/file.js';
+import { readoutOf, type SpikingModel } from '../snn/model.js';
+import { SpikingSession } from '../snn/session.js';
+import type { Answers, Backend, RunSettings } from './backend.js';
+
+/**
+ * A spiking model in the native engine.
+ *
+ * @param bytes of a model file
+ * @param path named in errors
+ */
+export async function spikingBackend(bytes: Uint8Array, path: string, threads: number): Promise<Backend> {
+  const model = decodeSpikingModel(bytes, path);
+  const session = await SpikingSession.create(model, { threads });
+  return {
+    kind: 'spiking',
+    input: model.input,
+    classes: model.classes,
+    largestTimeSteps: largestTimeSteps(model),
+    layers: model.layers.filter(({ kind }) => kind === 'spiking').map(({ name, shape }) => ({ name, shape })),
+    run: (images, settings, signal) => runSpiking(session, images, settings, signal),
+    dispose: () => session.dispose(),
+  };
+}
+
+async function runSpiking(session: SpikingSession, images: Float32Array, settings: RunSettings, signal: AbortSignal): Promise<Answers> {
+  const { timeSteps, earlyExit, counts, statistics } = settings;
+  if (earlyExit) {
+    const { count, steps, potentials } = await session.runEarlyExit(images, { timeSteps, ...earlyExit, signal });
+    return { count, steps, logits: logitsOf(session.model, potentials, steps) };
+  }
+  const result = await session.run(images, { timeSteps, signal, ...(counts && { counts }), ...(statistics && { statistics }) });
+  const steps = new Int32Array(result.count).fill(timeSteps);
+  return {
+    count: result.count,
+    steps,
+    logits: logitsOf(session.model, potentialsAt(result, timeSteps), steps),
+    ...(result.counts && { counts: result.counts }),
+    ...(result.statistics && { statistics: result.statistics }),
+  };
+}
+
+function logitsOf(model: SpikingModel, potentials: Int32Array, steps: Int32Array): Float32Array {
+  const unit = readoutOf(model).unit[0]!;
+  const classes = potentials.length / steps.length;
+  return Float32Array.from(potentials, (potential, i) => (potential * unit) / steps[Math.floor(i / classes)]!);
+}

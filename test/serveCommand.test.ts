@@ -1,0 +1,50 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { cli, writeTinyCheckpoint, writeTinyMnist } from './support/cliFixture.js';
+import { ask } from './support/serveFixture.js';
+
+let folder: string;
+beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), 'noisefloor-serve-command-'))));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+it('serves a model and its dense network, and ends well on SIGTERM', async () => {
+  const run = join(folder, 'run');
+  await writeTinyCheckpoint(run, await writeTinyMnist(join(folder, 'data')));
+  const model = join(folder, 'tiny.safetensors');
+  expect((await cli(['convert', run, '--out', model])).code).toBe(0);
+  const main = new URL('../dist/cli/main.js', import.meta.url).pathname;
+  const child = spawn(process.execPath, [main, 'serve', model, '--dense', `tiny=${run}`, '--port', '0', '--json', '--threads', '1']);
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  let text = '';
+  for await (const data of child.stdout as AsyncIterable<Buffer>) {
+    text += data.toString();
+    if (text.endsWith('}\n')) break;
+  }
+  const { url, models } = JSON.parse(text) as { url: string; models: string[] };
+  expect(models).toEqual(['tiny', 'tiny-dense']);
+  const data = Array.from({ length: 784 }, (_, i) => i % 256);
+  const body = JSON.stringify({ inputs: [{ name: 'input', shape: [1, 1, 28, 28], datatype: 'UINT8', data }] });
+  const best = async (name: string) => {
+    const logits = (await ask(`${url}/v2/models/${name}/infer`, { body })).json().outputs[0]!.data as number[];
+    return logits.indexOf(Math.max(...logits));
+  };
+  expect(await best('tiny')).toBeTypeOf('number');
+  expect(await best('tiny-dense')).toBeGreaterThanOrEqual(0);
+  const refused = await ask(`${url}/v2/models/tiny-dense/infer`, { body: body.replace(/}$/, ',"parameters":{"time_steps":4}}') });
+  expect(refused.json().error).toContain('This is a dense network');
+  child.kill('SIGTERM');
+  expect(await ended).toBe(0);
+});
+
+it('refuses options that do not go together', async () => {
+  const model = join(folder, 'x.safetensors');
+  await writeFile(join(folder, 'keys'), '\n');
+  const error = async (...argv: string[]) => (await cli(['serve', model, ...argv])).stderr;
+  expect(await error('--tls-cert', 'a.pem')).toContain('--tls-cert and --tls-key belong together');
+  expect(await error('--api-key-file', join(folder, 'keys'))).toContain('has no key: write one a line');
+  expect(await error('--port', '99999')).toContain('Expected a whole number from 0 to 65535');
+  expect(await error()).toContain('No model file at');
+});

@@ -5,7 +5,7 @@
 //   node scripts/prebuild.mjs check [platform...]                    that they are there, whole and newer than the sources
 // Zig: pip install ziglang==0.17.1; the variable ZIG names another ("zig", "/opt/venv/bin/python -m ziglang").
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runsOnMusl } from '../dist/native.js';
@@ -18,8 +18,8 @@ const targets = {
   'linux-arm64': { triple: `aarch64-linux-gnu.${floor}`, processor: 'aarch64' },
 };
 /** Built by .github/workflows/prebuild.yml on machines of their own. */
-const elsewhere = ['darwin-arm64', 'win32-x64'];
-const promised = [...Object.keys(targets), ...elsewhere];
+const elsewhere = { 'darwin-arm64': 'cffaedfe', 'win32-x64': '4d5a' }; // how such a binary begins
+const promised = [...Object.keys(targets), ...Object.keys(elsewhere)];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
@@ -108,7 +108,8 @@ function faults(platform) {
   if (!promised.includes(platform)) return [`Unknown platform. Should be one of: ${promised.join(', ')}.`];
   if (!existsSync(path)) return ['missing'];
   const old = statSync(path).mtimeMs < newestSource() ? ['older than its sources'] : [];
-  return platform in targets ? [...old, ...elfFaults(platform, path)] : old;
+  if (platform in targets) return [...old, ...elfFaults(platform, path)];
+  return readFileSync(path).toString('hex').startsWith(elsewhere[platform]) ? old : [...old, `not a binary of ${platform}`];
 }
 
 /** Which processor, what of glibc it needs, what it exports, whether debug symbols are gone. */

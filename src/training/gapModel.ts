@@ -1,4 +1,5 @@
 import { inputsOf, type ActivationNode, type Graph, type GraphNode } from '../graph/graph.js';
+import { poolsBehindActivations } from '../graph/poolOrder.js';
 import { parameterSpecs } from '../graph/parameters.js';
 import { OnnxBuilder } from '../onnx/builder.js';
 import { emitInference, emitThreshold } from '../onnx/layers.js';
@@ -23,8 +24,9 @@ export function gapModel(graph: Graph, timeSteps: number): Uint8Array<ArrayBuffe
   for (const spec of parameterSpecs(graph)) onnx.input(spec.name, 'float32', spec.shape);
   const dense = new Map([[graph.input.name, graph.input.name]]);
   const spiking = new Map<string, TimedValue>([[graph.input.name, { name: graph.input.name, steady: true }]]);
-  for (const node of graph.nodes) {
-    if (node.name === graph.output) continue;
+  const { nodes, output } = poolsBehindActivations(graph);
+  for (const node of nodes) {
+    if (node.name === output) continue;
     dense.set(node.name, emitInference(onnx, node, inputsOf(node).map((name) => dense.get(name)!)));
     const inputs = inputsOf(node).map((name) => spiking.get(name)!);
     if (node.op === 'activation' && node.activation.kind !== 'relu') {

@@ -1,4 +1,5 @@
 import type { ActivationNode, Graph } from '../../src/graph/graph.js';
+import { poolsBehindActivations } from '../../src/graph/poolOrder.js';
 import type { SurrogateKind } from '../../src/training/layers/surrogate.js';
 import { denseForward, type ForwardOptions, type Values } from './denseForward.js';
 
@@ -32,13 +33,14 @@ export const surrogates: Record<SurrogateKind, (x: number) => number> = {
  * difference is the surrogate gradient.
  */
 export function unrolledForward(
-  graph: Graph,
+  trained: Graph,
   parameters: Values,
   images: Float64Array,
   count: number,
   options: UnrolledOptions,
   traces: { readonly record?: Traces; readonly around?: Traces } = {},
 ): Values {
+  const graph = poolsBehindActivations(trained);
   const { timeSteps } = options;
   const repeated = new Float64Array(timeSteps * images.length);
   for (let t = 0; t < timeSteps; t++) repeated.set(images, t * images.length);

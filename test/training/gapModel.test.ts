@@ -1,3 +1,4 @@
+import { poolsBehindActivations } from '../../src/graph/poolOrder.js';
 import { expect, test } from 'vitest';
 import { GraphBuilder } from '../../src/graph/builder.js';
 import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
@@ -12,11 +13,13 @@ test('the gap is that between the quantised network and its spiking network, max
   const pooled = b.maxPool(b.activation(still, 'act1', qcfs), 'pool1', [3, 2], [2, 1], [1, 0, 1, 1]);
   const second = b.activation(b.conv2d(pooled, 'conv1', { outChannels: 3, kernel: 2 }), 'act2', qcfs);
   const count = 6;
-  const network = randomNetwork(b.build(b.linear(b.flatten(second, 'flat'), 'fc', { outFeatures: 3 })), 2, count);
+  const trained = randomNetwork(b.build(b.linear(b.flatten(second, 'flat'), 'fc', { outFeatures: 3 })), 2, count);
+  // As the spiking network has it.
+  const network = { ...trained, graph: poolsBehindActivations(trained.graph) };
   const { graph, parameters, samples } = network;
   const timeSteps = 5;
   const ort = await loadRuntime();
-  const session = await openSession(gapModel(graph, timeSteps), { threads: 1 });
+  const session = await openSession(gapModel(trained.graph, timeSteps), { threads: 1 });
   const feeds = Object.fromEntries([...parameters].map(([name, { shape, data }]) => [name, new ort.Tensor('float32', data, [...shape])]));
   const known = Object.fromEntries(Object.entries(feeds).filter(([name]) => session.inputNames.includes(name)));
   const results = await session.run({ ...known, input: new ort.Tensor('float32', samples!.images, [count, 2, 6, 5]) });

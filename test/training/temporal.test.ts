@@ -1,3 +1,4 @@
+import { poolsBehindActivations } from '../../src/graph/poolOrder.js';
 import { describe, expect, test } from 'vitest';
 import { fold } from '../../src/convert/fold.js';
 import { simulateFolded } from '../../src/convert/simulate.js';
@@ -50,7 +51,8 @@ function setUp(graph: Graph, seed = 3): { values: Values; images: Float64Array }
 }
 
 /** The values of all activations over time. */
-function activationModel(graph: Graph, timeSteps: number): Uint8Array {
+function activationModel(trained: Graph, timeSteps: number): Uint8Array {
+  const graph = poolsBehindActivations(trained);
   const onnx = new OnnxBuilder('activations');
   declareInputs(onnx, graph);
   const context = temporalContext(onnx, graph, {});

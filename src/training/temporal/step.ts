@@ -1,4 +1,5 @@
 import type { Graph } from '../../graph/graph.js';
+import { poolsBehindActivations } from '../../graph/poolOrder.js';
 import { inferShapes } from '../../graph/shapes.js';
 import { OnnxBuilder } from '../../onnx/builder.js';
 import { elementCount } from '../../tensor.js';
@@ -15,11 +16,12 @@ import { temporalRule } from './rules.js';
 /** Emits forward, loss and backward of the spiking network unrolled over time; values as of `emitTrainingStep`. */
 export function emitTemporalStep(
   onnx: OnnxBuilder,
-  graph: Graph,
+  trained: Graph,
   options: TrainingGraphOptions,
   config: TemporalConfig,
   { device, lossScale = 1 }: StepTarget,
 ): TrainingStep {
+  const graph = poolsBehindActivations(trained);
   const context = temporalContext(onnx, graph, { method: resolveMethod(options), lossScale, device });
   const forward = emitForward(context, graph, temporalRule(graph, config));
   return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, new Map());
@@ -30,7 +32,8 @@ export function emitTemporalStep(
  * of the mean logits, `logits` [N, classes], that mean, and `spikes`: spikes of a neuron in one inference (T * d), the
  * mean over all neurons and images.
  */
-export function spikingEvalModel(graph: Graph, config: TemporalConfig): Uint8Array<ArrayBuffer> {
+export function spikingEvalModel(trained: Graph, config: TemporalConfig): Uint8Array<ArrayBuffer> {
+  const graph = poolsBehindActivations(trained);
   const onnx = new OnnxBuilder('spiking_eval');
   declareInputs(onnx, graph);
   const context = temporalContext(onnx, graph, {});

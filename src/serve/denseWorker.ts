@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import type { FailedReply, ReadyReply } from '../answeringThread.js';
 import type { ErrorCode } from '../errors.js';
 import { DenseSession } from '../evaluate/dense.js';
 import type { Shape } from '../graph/graph.js';
@@ -9,27 +10,25 @@ export interface DenseJob {
   readonly threads: number;
 }
 
-/** The first reply says that the network is there; each run is answered by one. */
+/** To a run. */
 export interface DenseReply {
-  readonly logits?: Float32Array;
-  readonly error?: string;
-  readonly code?: ErrorCode;
+  readonly kind: 'logits';
+  readonly logits: Float32Array;
 }
 
 const { model, shape, threads } = workerData as DenseJob;
 const port = parentPort!;
 
-async function answer(work: () => Promise<DenseReply>): Promise<void> {
-  port.postMessage(
-    await work().catch((error: Error & { code?: ErrorCode }): DenseReply => ({ error: error.message, ...(error.code && { code: error.code }) })),
-  );
+async function answer(work: () => Promise<DenseReply | ReadyReply>): Promise<void> {
+  const failed = (error: Error & { code?: ErrorCode }): FailedReply => ({ kind: 'failed', message: error.message, code: error.code ?? 'ENGINE' });
+  port.postMessage(await work().catch(failed));
 }
 
 let session: DenseSession;
 await answer(async () => {
   session = await DenseSession.create(model, { threads });
-  return {};
+  return { kind: 'ready' };
 });
 port.on('message', (images: Float32Array) => {
-  void answer(async () => ({ logits: (await session.run(images, shape)).get(session.logitsName)! }));
+  void answer(async () => ({ kind: 'logits', logits: (await session.run(images, shape)).get(session.logitsName)! }));
 });

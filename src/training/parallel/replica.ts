@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import type { FailedReply, ReadyReply } from '../../answeringThread.js';
 import type { Normalization } from '../../data/dataset.js';
-import { NoisefloorError, type ErrorCode } from '../../errors.js';
+import { NoisefloorError } from '../../errors.js';
 import type { Graph } from '../../graph/graph.js';
 import type { RuntimeOptions } from '../../onnx/device.js';
 import type { TrainingModels } from '../artifacts.js';
@@ -29,13 +30,14 @@ export interface ReplicaRequest {
   readonly settings: readonly StepSettings[];
 }
 
-export type ReplicaReply =
-  | { readonly kind: 'ready' }
-  | { readonly kind: 'results'; readonly results: readonly BatchResult[] }
-  | { readonly kind: 'failed'; readonly code?: ErrorCode; readonly message: string };
+/** To a request. */
+export interface ReplicaReply {
+  readonly kind: 'results';
+  readonly results: readonly BatchResult[];
+}
 
 const { graph, config, normalization, models, runtime, held, found, ownSteps } = workerData as ReplicaJob;
-const reply = (message: ReplicaReply): void => parentPort!.postMessage(message);
+const reply = (message: ReplicaReply | ReadyReply | FailedReply): void => parentPort!.postMessage(message);
 const fail = (error: unknown): void =>
   reply({ kind: 'failed', message: (error as Error).message, ...(error instanceof NoisefloorError ? { code: error.code } : {}) });
 

@@ -1,53 +1,32 @@
 import { Worker } from 'node:worker_threads';
-import { NoisefloorError } from '../../errors.js';
+import { AnsweringThread } from '../../answeringThread.js';
 import type { BatchResult } from '../step.js';
 import type { ReplicaJob, ReplicaReply, ReplicaRequest } from './replica.js';
 import { sharedViews } from './sharedTensors.js';
 
 /** One replica in its thread, as the thread that leads the run sees it. */
 export class ReplicaThread {
-  /** What the last call left. */
-  readonly found: ReadonlyMap<string, Float32Array>;
-  readonly #worker: Worker;
-  /** Rejects once the thread has ended by itself. */
-  readonly #ended: Promise<never>;
+  readonly #thread: AnsweringThread<ReplicaRequest, ReplicaReply>;
 
-  private constructor(job: ReplicaJob) {
-    this.found = sharedViews(job.found);
-    this.#worker = new Worker(new URL('./replica.js', import.meta.url), { workerData: job, name: 'noisefloor-replica' });
-    this.#ended = new Promise((_, reject) => {
-      this.#worker.once('error', reject);
-      this.#worker.once('exit', (code) => reject(new Error(`A replica's thread ended early with code ${code}.`)));
-    });
-    this.#ended.catch(() => undefined);
+  private constructor(
+    thread: AnsweringThread<ReplicaRequest, ReplicaReply>,
+    /** What the last call left. */
+    readonly found: ReadonlyMap<string, Float32Array>,
+  ) {
+    this.#thread = thread;
   }
 
   static async start(job: ReplicaJob): Promise<ReplicaThread> {
-    const thread = new ReplicaThread(job);
-    try {
-      await thread.#reply();
-    } catch (error) {
-      await thread.end();
-      throw error;
-    }
-    return thread;
+    const worker = new Worker(new URL('./replica.js', import.meta.url), { workerData: job, name: 'noisefloor-replica' });
+    const ended = (code: number): Error => new Error(`A replica's thread ended early with code ${code}.`);
+    return new ReplicaThread(await AnsweringThread.start(worker, ended), sharedViews(job.found));
   }
 
   async run(request: ReplicaRequest): Promise<readonly BatchResult[]> {
-    const reply = this.#reply();
-    this.#worker.postMessage(request);
-    const answer = await reply;
-    return answer.kind === 'results' ? answer.results : [];
+    return (await this.#thread.call(request)).results;
   }
 
-  async end(): Promise<void> {
-    await this.#worker.terminate();
-  }
-
-  async #reply(): Promise<Exclude<ReplicaReply, { kind: 'failed' }>> {
-    const answered = new Promise<ReplicaReply>((resolve) => this.#worker.once('message', resolve));
-    const reply = await Promise.race([answered, this.#ended]);
-    if (reply.kind !== 'failed') return reply;
-    throw reply.code === undefined ? new Error(reply.message) : new NoisefloorError(reply.code, reply.message);
+  end(): Promise<void> {
+    return this.#thread.end();
   }
 }

@@ -74,4 +74,4 @@ export { denseSource, spikingSource, type ModelSource, type VersionFile } from '
 export type { Answers, Backend, RunSettings } from './serve/backend.js';
 export type { BatchLimits } from './serve/limits.js';
 export { pictureInput } from './serve/picture.js';
-export { bestClasses, type ScoredClass } from './serve/scores.js';
+export { bestClasses, type ScoredClass } from './evaluate/logits.js';

@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import type { EarlyExitResult } from '../snn/earlyExit.js';
 import { readoutOf, type SpikingModel } from '../snn/model.js';
 import type { RunResult } from '../snn/run.js';
 import type { StreamResult } from '../snn/stream.js';
@@ -13,6 +14,12 @@ export function logitsFromPotentials(result: RunResult | StreamResult, model: Sp
   const unit = readoutOf(model).unit[0]!;
   const steps = 'stepsBefore' in result ? result.stepsBefore + timeStep : timeStep;
   return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit) / steps);
+}
+
+/** The same of images that left early, each after its own steps, [count, classes]. */
+export function logitsFromEarlyExit({ potentials, steps, classes }: EarlyExitResult, model: SpikingModel): Float64Array {
+  const unit = readoutOf(model).unit[0]!;
+  return Float64Array.from(potentials, (potential, i) => (potential * unit) / steps[Math.floor(i / classes)]!);
 }
 
 /** Integer potentials of the read-out after `timeStep` steps, [count, classes]; a view. */
@@ -54,6 +61,27 @@ export function rankOf(scores: ArrayLike<number>, label: number): number {
 export function topClasses(scores: ArrayLike<number>, k: number): number[] {
   const order = Array.from({ length: scores.length }, (_, i) => i);
   return order.sort((a, b) => scores[b]! - scores[a]! || a - b).slice(0, k);
+}
+
+export interface ScoredClass {
+  readonly label: string;
+  readonly index: number;
+  readonly logit: number;
+  /** Softmax of the logits; not calibrated. */
+  readonly probability: number;
+}
+
+/** The `k` best classes, best first. */
+export function bestClasses(logits: ArrayLike<number>, classes: readonly string[], k: number): ScoredClass[] {
+  const all = Array.from(logits);
+  const largest = all.reduce((most, logit) => Math.max(most, logit), -Infinity);
+  const sum = all.reduce((total, logit) => total + Math.exp(logit - largest), 0);
+  return topClasses(logits, k).map((index) => ({
+    label: classes[index]!,
+    index,
+    logit: logits[index]!,
+    probability: Math.exp(logits[index]! - largest) / sum,
+  }));
 }
 
 /** Counts right answers, top-1 and top-5, over batches. */

@@ -1,7 +1,6 @@
-import { potentialsAt } from '../evaluate/logits.js';
+import { logitsFromEarlyExit, logitsFromPotentials } from '../evaluate/logits.js';
 import { largestTimeSteps } from '../snn/bounds.js';
 import { decodeSpikingModel } from '../snn/file.js';
-import { readoutOf, type SpikingModel } from '../snn/model.js';
 import { SpikingSession } from '../snn/session.js';
 import type { Answers, Backend, RunSettings } from './backend.js';
 
@@ -28,22 +27,15 @@ export async function spikingBackend(bytes: Uint8Array, path: string, threads: n
 async function runSpiking(session: SpikingSession, images: Float32Array, settings: RunSettings, signal: AbortSignal): Promise<Answers> {
   const { timeSteps, earlyExit, counts, statistics } = settings;
   if (earlyExit) {
-    const { count, steps, potentials } = await session.runEarlyExit(images, { timeSteps, ...earlyExit, signal });
-    return { count, steps, logits: logitsOf(session.model, potentials, steps) };
+    const result = await session.runEarlyExit(images, { timeSteps, ...earlyExit, signal });
+    return { count: result.count, steps: result.steps, logits: Float32Array.from(logitsFromEarlyExit(result, session.model)) };
   }
   const result = await session.run(images, { timeSteps, signal, ...(counts && { counts }), ...(statistics && { statistics }) });
-  const steps = new Int32Array(result.count).fill(timeSteps);
   return {
     count: result.count,
-    steps,
-    logits: logitsOf(session.model, potentialsAt(result, timeSteps), steps),
+    steps: new Int32Array(result.count).fill(timeSteps),
+    logits: Float32Array.from(logitsFromPotentials(result, session.model, timeSteps)),
     ...(result.counts && { counts: result.counts }),
     ...(result.statistics && { statistics: result.statistics }),
   };
-}
-
-function logitsOf(model: SpikingModel, potentials: Int32Array, steps: Int32Array): Float32Array {
-  const unit = readoutOf(model).unit[0]!;
-  const classes = potentials.length / steps.length;
-  return Float32Array.from(potentials, (potential, i) => (potential * unit) / steps[Math.floor(i / classes)]!);
 }

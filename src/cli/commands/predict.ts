@@ -2,10 +2,9 @@ import { Option, type Command } from 'commander';
 import { normalizeImages } from '../../data/batches.js';
 import { readImages } from '../../data/images.js';
 import { refused } from '../../errors.js';
-import { logitsFromPotentials, topClasses } from '../../evaluate/logits.js';
+import { bestClasses, logitsFromEarlyExit, logitsFromPotentials, type ScoredClass } from '../../evaluate/logits.js';
 import { percent } from '../../report/format.js';
 import type { EarlyExitRule } from '../../snn/earlyExit.js';
-import { readoutOf } from '../../snn/model.js';
 import type { RunOptions } from '../../snn/run.js';
 import { SpikingSession } from '../../snn/session.js';
 import { Output, type Io } from '../io.js';
@@ -21,14 +20,6 @@ interface PredictCommandOptions {
   exitMeasure?: EarlyExitRule['measure'];
   exitChunks?: number[];
   json: boolean;
-}
-
-interface ScoredClass {
-  readonly class: string;
-  readonly index: number;
-  readonly logit: number;
-  /** Softmax of the logits; not calibrated. */
-  readonly probability: number;
 }
 
 export function addPredict(program: Command, io: Io): void {
@@ -63,13 +54,18 @@ async function predictAction(file: string, paths: string[], options: PredictComm
   const answers = rule ? await earlyAnswers(session, images, { ...run, ...rule }) : await fullAnswers(session, images, run);
   const predictions = paths.map((image, n) => {
     const { logits, timeSteps } = answers[n]!;
-    return { image, ...(rule && { timeSteps }), classes: bestClasses(logits, model.classes, options.top) };
+    return { image, ...(rule && { timeSteps }), classes: named(bestClasses(logits, model.classes, options.top)) };
   });
   output.document({ command: 'predict', model: file, timeSteps: options.timeSteps, predictions });
   for (const { image, timeSteps, classes } of predictions) {
     output.print(timeSteps === undefined ? output.bold(image) : `${output.bold(image)} after ${timeSteps} of ${options.timeSteps} time steps`);
     for (const one of classes) output.print(`  ${percent(one.probability, 1).padStart(7)}  ${one.class}`);
   }
+}
+
+/** As the JSON document names them. */
+function named(classes: readonly ScoredClass[]) {
+  return classes.map(({ label, ...scores }) => ({ class: label, ...scores }));
 }
 
 interface Answer {
@@ -87,21 +83,8 @@ async function fullAnswers(session: SpikingSession, images: Float32Array, run: P
 }
 
 async function earlyAnswers(session: SpikingSession, images: Float32Array, run: PredictRun & EarlyExitRule): Promise<Answer[]> {
-  const { classes, steps, potentials } = await session.runEarlyExit(images, run);
-  const unit = readoutOf(session.model).unit[0]!;
-  return Array.from(steps, (timeSteps, n) => {
-    const own = potentials.subarray(n * classes, (n + 1) * classes);
-    return { logits: Float64Array.from(own, (potential) => (potential * unit) / timeSteps), timeSteps };
-  });
-}
-
-function bestClasses(logits: Float64Array, classes: readonly string[], top: number): ScoredClass[] {
-  const largest = Math.max(...logits);
-  const sum = logits.reduce((all, logit) => all + Math.exp(logit - largest), 0);
-  return topClasses(logits, top).map((index) => ({
-    class: classes[index]!,
-    index,
-    logit: logits[index]!,
-    probability: Math.exp(logits[index]! - largest) / sum,
-  }));
+  const result = await session.runEarlyExit(images, run);
+  const logits = logitsFromEarlyExit(result, session.model);
+  const { classes, steps } = result;
+  return Array.from(steps, (timeSteps, n) => ({ logits: logits.subarray(n * classes, (n + 1) * classes), timeSteps }));
 }

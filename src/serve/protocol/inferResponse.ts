@@ -1,6 +1,7 @@
 import { topClasses } from '../../evaluate/logits.js';
 import type { Answers } from '../backend.js';
-import { bestClasses, logitsOf } from '../scores.js';
+import { bestClasses } from '../../evaluate/logits.js';
+import { logitsOf } from '../scores.js';
 import type { InferRequest, RequestedOutput } from './inferRequest.js';
 
 /** Classes in the top outputs where the request has no `top_k`. */

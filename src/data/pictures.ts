@@ -29,7 +29,7 @@ export async function decodePicture(sharp: Sharp, bytes: Uint8Array, name: strin
     if (error instanceof NoisefloorError) throw error;
     throw new NoisefloorError(
       'INVALID_DATA',
-      `Could not read the picture ${name}: ${(error as Error).message}. Pass a JPEG, PNG, WebP, GIF, TIFF or AVIF file.`,
+      `Could not read the picture ${name}: ${reasonOf(error as Error)}. Pass a JPEG, PNG, WebP, GIF, TIFF or AVIF file.`,
       { cause: error },
     );
   }
@@ -79,4 +79,9 @@ function toPlanes({ data, channels, width, height }: Pixels): Uint8Array {
     for (let i = 0, from = c; i < plane; i++, from += channels) planes[c * plane + i] = data[from]!;
   }
   return planes;
+}
+
+/** What sharp itself says; behind a colon comes what libvips logs, which differs from run to run where pictures are read side by side. */
+function reasonOf({ message }: Error): string {
+  return message.split(':')[0]!.trim();
 }

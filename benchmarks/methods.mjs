@@ -10,11 +10,13 @@ import { Command, Option } from 'commander';
 
 const rows = {
   qcfs: '--noise none',
+  'qcfs, L = 1': '--noise none --levels 1',
   'qcfs, L = 2': '--noise none --levels 2',
   'qcfs, L = 8': '--noise none --levels 8',
   nq: '--noise nq',
   'nq, sigma fixed at 0.15 theta': '--noise nq --noise-sigma 0.15',
   'nq, half strength': '--noise nq --noise-strength 0.5',
+  'nq, L = 2': '--noise nq --levels 2',
   lsq: '--noise none --activation lsq',
   'adaptor A': '--noise adaptor',
   'adaptor A, a = 0.25': '--noise adaptor --noise-amplitude 0.25',
@@ -25,11 +27,18 @@ const rows = {
   'single-step, Gaussian 0.5': '--noise single-step --noise-sigma 0.5',
   'single-step, uniform': '--noise single-step --noise-law uniform',
   'spike, no noise': '--noise none --activation spike',
+  'single-step, Gaussian 0.1, rate 0.05': '--noise single-step --noise-sigma 0.1 --learning-rate 0.05',
+  'single-step, Gaussian 0.3, rate 0.05': '--noise single-step --learning-rate 0.05',
+  'single-step, Gaussian 0.5, rate 0.05': '--noise single-step --noise-sigma 0.5 --learning-rate 0.05',
+  'single-step, uniform, rate 0.05': '--noise single-step --noise-law uniform --learning-rate 0.05',
+  'spike, no noise, rate 0.05': '--noise none --activation spike --learning-rate 0.05',
   'slip-relu': '--noise none --activation slip-relu',
   tcl: '--noise none --activation tcl',
   relu: '--noise none --activation relu',
   'qcfs, int8 weights': '--noise none --weight-bits 8',
+  'qcfs, penalty 0.03': '--noise none --activity-penalty 0.03',
   'qcfs, penalty 0.1': '--noise none --activity-penalty 0.1',
+  'qcfs, penalty 0.3': '--noise none --activity-penalty 0.3',
   'qcfs, Hoyer penalty 0.02': '--noise none --activity-penalty 0.02 --penalty hoyer',
 };
 /** Last stages, on the first row. */

@@ -1,6 +1,7 @@
 // A developer's tool: the time of each layer of a trained network on real images. benchmarks/flatten.mjs writes its input.
 // For comparisons with other engines see benchmarks/.
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "../engine/engine.h"
@@ -17,33 +18,46 @@ struct Row {
   double operations = 0;    ///< synaptic operations an image, without the analog input
 };
 
-/// Each layer's least time over the repeats: others on the machine only ever add. Mean over the batches.
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+};
+
+/// Each layer's least time over the repeats, for each batch: others on the machine only ever add. Mean over the batches. They follow
+/// each other as in real use: the same images again and again would be in caches and branch predictors. The last row is the
+/// whole call, the rounding of the images included.
 std::vector<Row> measure(Engine& engine, const bench::FlatModel& flat, size_t batch, int32_t steps, int repeats) {
   const size_t size = static_cast<size_t>(flat.model.input.size());
   const size_t layers = flat.model.layers.size();
-  std::vector<Row> rows(layers);
-  size_t batches = 0;
-  for (size_t first = 0; first + batch <= flat.count; first += batch, ++batches) {
-    std::vector<double> least(layers, 1e9);
-    for (int i = 0; i < repeats; ++i) {
+  const size_t batches = flat.count / batch;
+  std::vector<std::vector<double>> least(batches, std::vector<double>(layers + 1, 1e9));
+  for (int i = 0; i < repeats; ++i) {
+    for (size_t b = 0; b < batches; ++b) {
       std::vector<double> seconds(layers, 0);
-      engine.run(flat.images.data() + first * size, batch, {steps, false, false, &seconds}, never);
-      for (size_t l = 0; l < layers; ++l) least[l] = std::min(least[l], seconds[l]);
+      const Stopwatch watch;
+      engine.run(flat.images.data() + b * batch * size, batch, {steps, false, false, &seconds}, never);
+      seconds.push_back(watch.seconds());
+      for (size_t l = 0; l <= layers; ++l) least[b][l] = std::min(least[b][l], seconds[l]);
     }
-    const RunResult result = engine.run(flat.images.data() + first * size, batch, {steps, true, false, nullptr}, never);
+  }
+  std::vector<Row> rows(layers + 1);
+  const double images = static_cast<double>(batches * batch);
+  for (size_t b = 0; b < batches; ++b) {
+    const RunResult result = engine.run(flat.images.data() + b * batch * size, batch, {steps, true, false, nullptr}, never);
     size_t synapse = 0;
     for (size_t l = 0; l < layers; ++l) {
-      rows[l].microseconds += 1e6 * least[l] / static_cast<double>(batch);
+      rows[l].microseconds += 1e6 * least[b][l] / images;
       for (const SynapseDescription& s : flat.model.layers[l].synapses) {
-        for (double n : result.operations[synapse]) rows[l].operations += s.source == inputSource ? 0 : n / static_cast<double>(batch);
+        for (double n : result.operations[synapse]) rows[l].operations += s.source == inputSource ? 0 : n / images;
         ++synapse;
       }
     }
+    rows[layers].microseconds += 1e6 * least[b][layers] / images;
   }
-  for (Row& row : rows) {
-    row.microseconds /= static_cast<double>(batches);
-    row.operations /= static_cast<double>(batches);
-  }
+  for (size_t l = 0; l < layers; ++l) rows[layers].operations += rows[l].operations;
   return rows;
 }
 
@@ -104,14 +118,9 @@ int main(int argc, char** argv) {
   const MemoryUse memory(flat.model);
   Engine engine(flat.model, defaultIsa(), threads);
   std::printf("%s, %u threads, batch %zu, T=%d\n", isaName(engine.isa()), threads, batch, argument(4, 4));
-  Row all;
   const std::vector<Row> rows = measure(engine, flat, batch, argument(4, 4), argument(5, 20));
-  for (size_t l = 0; l < rows.size(); ++l) {
-    print(flat.model.layers[l].name, rows[l]);
-    all.microseconds += rows[l].microseconds;
-    all.operations += rows[l].operations;
-  }
-  print("all", all);
+  for (size_t l = 0; l + 1 < rows.size(); ++l) print(flat.model.layers[l].name, rows[l]);
+  print("whole call", rows.back());
   memory.print(batch);
   return 0;
 }

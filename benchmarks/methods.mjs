@@ -70,9 +70,10 @@ const results = [
   ...(await every(rows, (method) => ['train', '--network', options.network, ...common(options.epochs, options.learningRate), ...method.split(' ')])),
   ...(await every(stages, (stage) => ['finetune', folder('qcfs'), ...common(options.finetuneEpochs, 0.002), '--clip-norm', '5', ...stage.split(' ')])),
 ];
-if (!options.evaluate) process.exit();
-const head = ['method', 'dense', ...timeSteps.map((t) => `T=${t}`), 'T*d at T=4'];
-console.log([head, head.map(() => '---'), ...results].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+if (options.evaluate) {
+  const head = ['method', 'dense', ...timeSteps.map((t) => `T=${t}`), 'T*d at T=4'];
+  console.log([head, head.map(() => '---'), ...results].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+}
 
 /** Some rows at a time; the results in order. */
 async function every(table, command) {
@@ -80,10 +81,17 @@ async function every(table, command) {
   const left = Object.entries(table).filter(([name]) => wanted(name)).entries();
   const worker = async (_, place) => {
     const device = options.devices ? ['--devices', options.devices[place % options.devices.length]] : [];
-    for (const [index, [name, method]] of left) results[index] = await row(name, [...command(method), ...device]);
+    for (const [index, [name, method]] of left) results[index] = await row(name, [...command(method), ...device]).catch((error) => failed(name, error));
   };
   await Promise.all(Array.from({ length: options.parallel }, worker));
   return results;
+}
+
+/** One row that fails costs no other. */
+function failed(name, error) {
+  console.error(`${name} failed: ${error.stderr?.trim().split('\n').at(-1) ?? error.message}`);
+  process.exitCode = 1;
+  return [name, 'failed'];
 }
 
 function folder(name) {
@@ -100,7 +108,7 @@ async function row(name, train) {
   if (!existsSync(model)) {
     console.error(name);
     await noisefloor(...train, '--out', directory, ...(existsSync(join(directory, 'checkpoint.safetensors')) ? ['--resume'] : []));
-    await noisefloor('convert', directory, '--out', model, ...(name === 'relu' ? ['--calibrate', options.data] : []));
+    await noisefloor('convert', directory, '--out', model, '--max-time-steps', String(Math.max(...timeSteps)), ...(name === 'relu' ? ['--calibrate', options.data] : []));
   }
   if (!options.evaluate) return [];
   if (!existsSync(report)) {

@@ -3,54 +3,28 @@ import { Option, type Command } from 'commander';
 import type { ImageSource } from '../../data/source.js';
 import { imageSpecs, openImages } from '../../data/open.js';
 import { checkSameNetwork, compareLayers } from '../../evaluate/compare.js';
-import { DenseSession } from '../../evaluate/dense.js';
-import { evaluateParts, type Evaluation } from '../../evaluate/evaluate.js';
+import type { Evaluation } from '../../evaluate/evaluate.js';
 import { evaluateEarlyExit, type EarlyExitEvaluation } from '../../evaluate/earlyExit.js';
-import { JournalWriter, planOf, shardRange, type EvaluationPlan } from '../../evaluate/journal.js';
-import { EvaluationSum } from '../../evaluate/parts.js';
+import { planOf } from '../../evaluate/journal.js';
 import { finalPotentials } from '../../evaluate/potentials.js';
-import type { ShardJob, ShardResult } from '../../evaluate/queue/connection.js';
-import { evaluateByWorkers } from '../../evaluate/queue/enqueue.js';
 import { sourceFor, type Simulator } from '../../evaluate/simulator.js';
-import { refused } from '../../errors.js';
 import { readWholeFile } from '../../files.js';
 import type { TrainedNetwork } from '../../graph/network.js';
 import { exportOnnx } from '../../onnx/export.js';
 import type { ReportData } from '../../report/data.js';
 import { percent, significant } from '../../report/format.js';
-import type { ConfidenceMeasure } from '../../snn/earlyExit.js';
 import { decodeSpikingModel } from '../../snn/file.js';
-import type { SpikingModel } from '../../snn/model.js';
 import { SpikingSession } from '../../snn/session.js';
+import { collectFromQueue, collectHere } from '../collect.js';
 import { printComparison } from '../comparison.js';
+import { checkOptions, evalCommandLine, type EvalCommandOptions } from '../evalOptions.js';
 import { evaluationDocument, printEvaluation, reportEvaluation } from '../evaluation.js';
 import { Output, type Io } from '../io.js';
 import { modelArgument, modelPath } from '../model.js';
-import { exitRules, htmlPath, shardOption, shared, thresholdList, whole } from '../options.js';
-import { ImageProgress, withProgress } from '../progress.js';
+import { htmlPath, shardOption, shared, thresholdList, whole } from '../options.js';
+import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
 import { readDense } from '../trained.js';
-
-interface EvalCommandOptions {
-  data: string;
-  timeSteps: number[];
-  delay: number;
-  limit?: number;
-  batchSize: number;
-  threads?: number;
-  against?: string;
-  compare: boolean;
-  report?: string;
-  journal?: string;
-  resume: boolean;
-  shard?: { readonly index: number; readonly of: number };
-  queue?: string;
-  shardImages?: number;
-  earlyExit?: number[];
-  exitMeasure?: ConfidenceMeasure;
-  exitChunks?: number[];
-  json: boolean;
-}
 
 export function addEval(program: Command, io: Io): void {
   program
@@ -95,8 +69,8 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
   const plan = planOf(bytes, source, options, onnx);
   const sum =
     options.queue === undefined
-      ? await collect(session, source, plan, onnx, options, io)
-      : await collectFromQueue(options.queue, model, source, plan, [bytes, ...(onnx ? [onnx] : [])], options, output);
+      ? await collectHere(session, source, plan, onnx, options, io)
+      : await collectFromQueue(options.queue, model, source, plan, [bytes, ...(onnx ? [onnx] : [])], options, io);
   const evaluation = sum.evaluation();
   const earlyExit = options.earlyExit && (await earlyExitCurve(session, source, options.earlyExit, options, io));
   const comparison = network && (await compare(network, session, source, options, io));
@@ -121,50 +95,6 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
   if (earlyExit) printEarlyExit(earlyExit, output);
 }
 
-function checkOptions(options: EvalCommandOptions): void {
-  const { journal, resume, shard, earlyExit, queue, shardImages } = options;
-  if (options.compare && options.against === undefined) throw refused('--compare needs the dense network: give --against.');
-  exitRules(earlyExit, options, Math.max(...options.timeSteps));
-  if (resume && journal === undefined) throw refused('--resume goes on with a journal: name it with --journal.');
-  if (shard !== undefined && journal === undefined) throw refused('The journals of all shards are merged at the end: name that of this one with --journal.');
-  if (queue !== undefined && (journal !== undefined || shard !== undefined)) throw refused('A queue keeps what is done and divides the images itself: leave out --journal and --shard.');
-  if (queue === undefined && shardImages !== undefined) throw refused('--shard-images is of a queue: name it with --queue.');
-  if (shard !== undefined && earlyExit !== undefined) throw refused('--early-exit needs all images: leave out --shard.');
-}
-
-/** Runs what is to be run and has not been before. */
-async function collect(
-  session: SpikingSession,
-  source: ImageSource,
-  plan: EvaluationPlan,
-  onnx: Uint8Array | undefined,
-  { timeSteps, delay, batchSize, shard = { index: 1, of: 1 }, journal: path, resume }: EvalCommandOptions,
-  io: Io,
-): Promise<EvaluationSum> {
-  const { model, threads, isa } = session;
-  const [start, end] = shardRange(source.count, shard.index, shard.of);
-  const header = { plan, start, end, spec: source.spec, batchSize, threads, isa };
-  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize, threads, isa });
-  const journal = path === undefined ? undefined : await JournalWriter.open(path, header, resume);
-  const dense = onnx && (await DenseSession.create(onnx, { threads }));
-  try {
-    for (const part of journal?.parts ?? []) sum.add(part);
-    const done = journal?.parts.at(-1)?.end ?? start;
-    await withProgress(io, 'Evaluate', async (bar) => {
-      const progress = new ImageProgress(bar, io, done - start);
-      for await (const part of evaluateParts(session, source, { timeSteps, delay, batchSize, start: done, end, signal: io.signal, ...(dense && { dense }) })) {
-        await journal?.add(part);
-        sum.add(part);
-        progress.update(part.end - start, end - start);
-      }
-    });
-    return sum;
-  } finally {
-    await dense?.dispose();
-    await journal?.close();
-  }
-}
-
 function earlyExitCurve(
   session: SpikingSession,
   source: ImageSource,
@@ -183,32 +113,6 @@ function earlyExitCurve(
       ...(exitChunks === undefined ? {} : { chunks: exitChunks }),
     }),
   );
-}
-
-async function collectFromQueue(
-  url: string,
-  model: SpikingModel,
-  source: ImageSource,
-  plan: EvaluationPlan,
-  blobs: readonly Uint8Array[],
-  { timeSteps, delay, batchSize, shardImages }: EvalCommandOptions,
-  { io }: Output,
-): Promise<EvaluationSum> {
-  const results: ShardResult[] = [];
-  await withProgress(io, 'Evaluate', async (bar) => {
-    const progress = new ImageProgress(bar, io, 0);
-    let done = 0;
-    const onResult = (result: ShardResult, { start, end }: ShardJob): void => {
-      results.push(result);
-      progress.update((done += end - start), source.count);
-    };
-    await evaluateByWorkers(plan, source, blobs, { url, batchSize, signal: io.signal, onResult, ...(shardImages !== undefined && { shardImages }) });
-  });
-  results.sort((a, b) => a.part.start - b.part.start);
-  const isas = [...new Set(results.map(({ isa }) => isa))].join(', ');
-  const sum = new EvaluationSum({ model, timeSteps, delay, batchSize, threads: results[0]!.threads, isa: isas });
-  for (const { part } of results) sum.add(part);
-  return sum;
 }
 
 /** In plain loops: of as many images as take a few seconds. */
@@ -242,19 +146,4 @@ function printEarlyExit({ timeSteps, measure, chunks, full, curve }: EarlyExitEv
   const rows = curve.map((point) => row(String(point.threshold), point, point.meanSteps));
   output.print(`Early exit by ${measure}, at most T = ${timeSteps}, in chunks of ${chunks.join(', ')}:`);
   output.print(textTable(['threshold', 'top-1', 'mean T', 'images/s'], [...rows, row('all steps', full, timeSteps)]));
-}
-
-function evalCommandLine(file: string, options: EvalCommandOptions): string {
-  const { data, timeSteps, delay, limit, batchSize, threads, against, shard, queue, earlyExit, exitMeasure, exitChunks } = options;
-  const parts = ['noisefloor eval', file, '--data', data, '--time-steps', timeSteps.join(','), '--batch-size', String(batchSize)];
-  if (delay > 0) parts.push('--delay', String(delay));
-  if (limit !== undefined) parts.push('--limit', String(limit));
-  if (threads !== undefined) parts.push('--threads', String(threads));
-  if (against !== undefined) parts.push('--against', against);
-  if (shard !== undefined) parts.push('--shard', `${shard.index}/${shard.of}`);
-  if (queue !== undefined) parts.push('--queue', queue.replace(/\/\/.*@/, '//'));
-  if (earlyExit !== undefined) parts.push('--early-exit', earlyExit.join(','));
-  if (exitMeasure !== undefined) parts.push('--exit-measure', exitMeasure);
-  if (exitChunks !== undefined) parts.push('--exit-chunks', exitChunks.join(','));
-  return parts.join(' ');
 }

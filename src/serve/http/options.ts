@@ -1,4 +1,5 @@
-import { invalidArgument } from '../../errors.js';
+import { createSecureContext } from 'node:tls';
+import { invalidArgument, NoisefloorError } from '../../errors.js';
 import { maxTimeSteps } from '../../snn/model.js';
 
 export interface ServerOptions {
@@ -65,6 +66,16 @@ export function resolveServerOptions(options: ServerOptions): ServerConfig {
   const { port, timeSteps, apiKeys } = config;
   if (!Number.isInteger(port) || port < 0 || port > 65535) throw invalidArgument('port', 'whole number from 0 to 65535', port);
   if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxTimeSteps) throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}`, timeSteps);
+  if (config.tls) checkTls(config.tls);
   if (apiKeys.some((key) => key.length < 16)) throw invalidArgument('apiKeys', 'keys of at least 16 characters', `${apiKeys.length} of them`);
   return config;
+}
+
+function checkTls(tls: NonNullable<ServerOptions['tls']>): void {
+  try {
+    createSecureContext(tls);
+  } catch (error) {
+    const message = `The certificate and the private key cannot be used: ${(error as Error).message}. Give two PEM files that belong together.`;
+    throw new NoisefloorError('INVALID_ARGUMENT', message, { cause: error });
+  }
 }

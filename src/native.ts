@@ -101,7 +101,7 @@ export interface Binding {
   activeIsa(): string;
   /** What this processor and this build can run, slowest first. */
   supportedIsas(): Isa[];
-  Session: new (model: NativeModel, options: { threads: number; isa?: string }) => NativeSession;
+  Session: new (model: NativeModel, options: { threads: number; niceness?: number; isa?: string }) => NativeSession;
 }
 
 let loaded: Binding | undefined;

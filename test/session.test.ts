@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { candidates, load, type NativeLayer, type NativeModel, binding } from '../src/native.js';
 import { Random } from '../src/random.js';
+import { checkModel, checkModelInTurns } from '../src/snn/check.js';
 import { encodeSpikingModel, writeSpikingModel } from '../src/snn/file.js';
 import type { SpikingModel } from '../src/snn/model.js';
 import { simulate } from '../src/snn/reference.js';
@@ -202,6 +204,37 @@ describe('SpikingSession', () => {
     expect(error).toMatchObject({ code: 'INVALID_DATA' });
     expect(error.message).toContain('Image 35 ');
     expect(error.stack).toContain('session.test.ts');
+  });
+
+  it.runIf(process.platform === 'linux')('gives its threads the niceness that it was asked for, and no others', async () => {
+    const nice = () => readdirSync('/proc/self/task').map((thread) => {
+      const fields = readFileSync(`/proc/self/task/${thread}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
+      return Number(fields[16]);
+    });
+    const before = nice().filter((value) => value === 7).length;
+    await using session = await SpikingSession.create(makeModel(), { threads: 3, niceness: 7 });
+    expect(nice().filter((value) => value === 7)).toHaveLength(before + 3);
+    expect((await session.run(imagesOf(session.model, 2), { timeSteps: 2 })).count).toBe(2);
+    await expect(SpikingSession.create(makeModel(), { niceness: 20 })).rejects.toThrow('Expected whole number from 0 to 19 for niceness');
+    await expect(SpikingSession.create(makeModel(), { niceness: -1 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
+  it('lets the event loop turn while it checks a model, and finds what the check at once finds', async () => {
+    const model = makeModel(600);
+    let turns = 0;
+    let done = false;
+    const count = (): void => {
+      turns++;
+      if (!done) setImmediate(count);
+    };
+    setImmediate(count);
+    expect(await checkModelInTurns(model)).toBe(checkModel(model));
+    done = true;
+    expect(turns).toBeGreaterThan(1);
+    const broken = { ...model, classes: [] };
+    const error = await rejection(checkModelInTurns(broken));
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(() => checkModel(broken)).toThrow(error.message);
   });
 
   it.each([0, -1, 1.5, 5000])('refuses %d threads', async (threads) => {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arguments.h"
+#include "niceness.h"
 #include "result.h"
 
 namespace noisefloor::bind {
@@ -126,6 +127,7 @@ Job* JobThread::next() {
 }
 
 void JobThread::main() {
+  setThreadNiceness(niceness_);
   while (Job* job = next()) {
     {
       std::lock_guard<std::mutex> lock(engineUse_);

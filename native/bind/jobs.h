@@ -144,7 +144,9 @@ class JobThread {
  public:
   using Done = void (*)(void* context, Job* job);
 
-  JobThread(Done done, void* context) : done_(done), context_(context), thread_([this] { main(); }) {}
+  /// niceness: 0 to 19, of this thread and of those that the engine starts on it.
+  JobThread(Done done, void* context, int niceness)
+      : done_(done), context_(context), niceness_(niceness), thread_([this] { main(); }) {}
   ~JobThread() { join(); }
 
   void push(Job* job);
@@ -161,6 +163,7 @@ class JobThread {
 
   Done done_;
   void* context_;
+  int niceness_;
   std::unique_ptr<Engine> engine_;
   std::mutex engineUse_;
   std::mutex mutex_;

@@ -3,6 +3,7 @@
 #include "arguments.h"
 #include "description.h"
 #include "exports.h"
+#include "niceness.h"
 #include "result.h"
 
 namespace noisefloor::bind {
@@ -14,6 +15,16 @@ Confidence confidenceArgument(Napi::Value value, const std::string& path) {
   if (name == "margin") return Confidence::margin;
   if (name == "softmax") return Confidence::softmax;
   throw coded(value.Env(), "INVALID_ARGUMENT", "Expected margin or softmax for " + path);
+}
+
+int32_t nicenessArgument(Napi::Value value) {
+  if (value.IsUndefined()) return 0;
+  const int32_t niceness = int32Argument(value, "options.niceness");
+  if (niceness < 0 || niceness > 19) {
+    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected 0 to 19 for niceness but received " + std::to_string(niceness));
+  }
+  if (niceness == 0 || threadsHaveNiceness()) return niceness;
+  throw coded(value.Env(), "INVALID_ARGUMENT", "Threads have no niceness of their own on this system: leave the option out.");
 }
 
 }  // namespace
@@ -58,6 +69,7 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
   if (threads < 1 || threads > 1024) {
     throw coded(env, "INVALID_ARGUMENT", "Expected 1 to 1024 for threads but received " + std::to_string(threads));
   }
+  const int32_t niceness = nicenessArgument(options.Get("niceness"));
   const Napi::Value isa = options.Get("isa");
   isa_ = rethrown(env, [&] {
     return isa.IsUndefined() ? defaultIsa() : parseIsa(stringArgument(isa, "options.isa"), "option isa");
@@ -70,7 +82,7 @@ Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(inf
         // Closing: the environment is about to end, nobody waits for the job any more.
         if (static_cast<Session*>(session)->done_.NonBlockingCall(job) != napi_ok) delete job;
       },
-      this);
+      this, niceness);
   napi_add_env_cleanup_hook(env, onEnvironmentEnd, this);
   ready_ = Napi::Persistent(start(std::move(build)).As<Napi::Object>());
 }

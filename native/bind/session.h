@@ -11,7 +11,7 @@ namespace noisefloor::bind {
 void settleJob(Napi::Env env, Napi::Function, class Session* session, Job* job);
 
 /// class Session {
-///   constructor(model: NativeModel, options: { threads: number; isa?: Isa })
+///   constructor(model: NativeModel, options: { threads: number; niceness?: number; isa?: Isa })
 ///   ready(): Promise<void>
 ///   run(id: number, images: Float32Array, options: NativeRunOptions): Promise<NativeResult>
 ///   runSync(images: Float32Array, options: NativeRunOptions): NativeResult

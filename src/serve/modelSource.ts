@@ -6,6 +6,13 @@ import type { Backend } from './backend.js';
 import { denseBackend } from './denseBackend.js';
 import { spikingBackend } from './spikingBackend.js';
 
+/** How much of the machine a network takes. */
+export interface EngineOptions {
+  readonly threads: number;
+  /** See `SessionOptions`; of ONNX Runtime's threads none is known. */
+  readonly niceness: number;
+}
+
 /** A file that a model comes from. */
 export interface VersionFile {
   readonly path: string;
@@ -18,19 +25,19 @@ export interface ModelSource {
   readonly name: string;
   /** The files as they are now, at least one. @throws NoisefloorError FILE_NOT_FOUND */
   files(): Promise<readonly VersionFile[]>;
-  /** @param bytes of one of the files */
-  open(bytes: Buffer, file: VersionFile, threads: number): Promise<Backend>;
+  /** @param bytes of one of the files, given away */
+  open(bytes: Buffer, file: VersionFile, engine: EngineOptions): Promise<Backend>;
 }
 
 /**
  * A spiking model from `PATH` or `NAME=PATH`: a model file, or a folder whose versions are `1.safetensors` or
- * `1/model.safetensors`, and so on. The name is by default that of the file without its extension.
+ * `1/model.safetensors`, and so on; see {@link parseModelSpec}.
  *
  * @throws NoisefloorError INVALID_ARGUMENT
  */
 export function spikingSource(spec: string): ModelSource {
-  const { name, path } = parseSpec(spec);
-  return { name, files: () => versionFiles(path), open: (bytes, file, threads) => spikingBackend(bytes, file.path, threads) };
+  const { name, path } = parseModelSpec(spec);
+  return { name, files: () => versionFiles(path), open: (bytes, file, engine) => spikingBackend(bytes, file.path, engine) };
 }
 
 /**
@@ -39,15 +46,16 @@ export function spikingSource(spec: string): ModelSource {
  * @throws NoisefloorError INVALID_ARGUMENT
  */
 export function denseSource(spec: string): ModelSource {
-  const { name, path } = parseSpec(spec);
+  const { name, path } = parseModelSpec(spec);
   return {
     name: `${name}-dense`,
     files: () => Promise.resolve([{ path: checkpointPath(path) }]),
-    open: (bytes, file, threads) => denseBackend(bytes, file.path, threads),
+    open: (bytes, file, { threads }) => denseBackend(bytes, file.path, threads),
   };
 }
 
-function parseSpec(spec: string): { name: string; path: string } {
+/** `PATH` or `NAME=PATH`; the name is by default that of the file without its extension. @throws NoisefloorError INVALID_ARGUMENT */
+export function parseModelSpec(spec: string): { name: string; path: string } {
   const named = /^([^=/\\]*)=(.*)$/s.exec(spec);
   const path = named ? named[2]! : spec;
   if (path === '') throw invalidArgument('model', 'PATH or NAME=PATH', spec);

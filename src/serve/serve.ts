@@ -103,8 +103,8 @@ export function serve(sources: readonly ModelSource[], options: ServeOptions = {
 }
 
 function pickService(options: ServeOptions): Omit<ServiceOptions, 'observe'> {
-  const { threads, maxBatch, latencyBudget, queue, deadline } = options;
-  return Object.fromEntries(Object.entries({ threads, maxBatch, latencyBudget, queue, deadline }).filter(([, value]) => value !== undefined));
+  const { threads, niceness, maxBatch, latencyBudget, queue, deadline } = options;
+  return Object.fromEntries(Object.entries({ threads, niceness, maxBatch, latencyBudget, queue, deadline }).filter(([, value]) => value !== undefined));
 }
 
 async function fileState({ source }: ServedModel): Promise<string> {

@@ -1,16 +1,17 @@
 import { createHash } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
 import { NoisefloorError } from '../errors.js';
 import { readWholeFile } from '../files.js';
 import { elementCount } from '../tensor.js';
 import { Batcher } from './batcher.js';
 import type { EngineShare } from './engineShare.js';
 import type { BatchLimits } from './limits.js';
-import type { ModelSource, VersionFile } from './modelSource.js';
+import type { EngineOptions, ModelSource, VersionFile } from './modelSource.js';
 import type { Observer } from './observer.js';
 
 export interface ModelHost {
   readonly share: EngineShare;
-  readonly threads: number;
+  readonly engine: EngineOptions;
   readonly limits: BatchLimits;
   readonly observe: (model: string) => Observer;
 }
@@ -108,7 +109,7 @@ export class ServedModel {
       const next: LoadedVersion[] = [];
       for (const file of files) {
         const bytes = await readWholeFile(file.path, 'model file');
-        const digest = createHash('sha256').update(bytes).digest('hex');
+        const digest = await sha256InTurns(bytes);
         const kept = this.#versions.find((one) => one.digest === digest && (file.version === undefined || one.version === String(file.version)));
         if (!kept) opened.push(await this.#open(bytes, digest, file));
         next.push(kept ?? opened.at(-1)!);
@@ -123,8 +124,8 @@ export class ServedModel {
   }
 
   async #open(bytes: Buffer, digest: string, file: VersionFile): Promise<LoadedVersion> {
-    const { share, threads, limits, observe } = this.host;
-    const backend = await this.source.open(bytes, file, threads);
+    const { share, engine, limits, observe } = this.host;
+    const backend = await this.source.open(bytes, file, engine);
     try {
       // The first run of a session lays out memory: not at the cost of a request.
       await backend.run(new Float32Array(elementCount(backend.input.shape)), { timeSteps: 1 }, new AbortController().signal);
@@ -150,6 +151,16 @@ export class ServedModel {
     this.#queue = turn.catch(() => undefined);
     return turn;
   }
+}
+
+async function sha256InTurns(bytes: Uint8Array): Promise<string> {
+  const hash = createHash('sha256');
+  const slice = 2 ** 20; // Half a millisecond.
+  for (let at = 0; at < bytes.length; at += slice) {
+    hash.update(bytes.subarray(at, at + slice));
+    await turn();
+  }
+  return hash.digest('hex');
 }
 
 /** The version that a request asks for; the newest without one. @throws NoisefloorError UNKNOWN_MODEL, UNAVAILABLE */

@@ -11,6 +11,11 @@ import { findVersion, ServedModel, type LoadedVersion } from './servedModel.js';
 export interface ServiceOptions extends Partial<BatchLimits> {
   /** Threads that compute, shared by all models. Default: as many as the machine has processors for this process. */
   readonly threads?: number;
+  /**
+   * By how much the threads that compute give way to the event loop and to other processes: their nice value, 0 to 19. Default 0;
+   * Linux only.
+   */
+  readonly niceness?: number;
   /** What sees the batches of a model. */
   readonly observe?: (model: string) => Observer;
 }
@@ -23,10 +28,10 @@ export class InferenceService {
   readonly models: ReadonlyMap<string, ServedModel>;
   readonly limits: BatchLimits;
 
-  private constructor(sources: readonly ModelSource[], { threads = availableParallelism(), observe = () => noObserver, ...limits }: ServiceOptions) {
+  private constructor(sources: readonly ModelSource[], { threads = availableParallelism(), niceness = 0, observe = () => noObserver, ...limits }: ServiceOptions) {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) throw invalidArgument('threads', 'whole number from 1 to 1024', threads);
     this.limits = checkLimits(limits);
-    const host = { share: new EngineShare(), threads, limits: this.limits, observe };
+    const host = { share: new EngineShare(), engine: { threads, niceness }, limits: this.limits, observe };
     const models = new Map<string, ServedModel>();
     for (const source of sources) {
       if (models.has(source.name)) throw refused(`Two models are named "${source.name}": name one of them, as in NAME=PATH.`);

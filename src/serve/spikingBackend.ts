@@ -1,23 +1,22 @@
 import { logitsFromEarlyExit, logitsFromPotentials } from '../evaluate/logits.js';
-import { largestTimeSteps } from '../snn/bounds.js';
-import { decodeSpikingModel } from '../snn/file.js';
-import { SpikingSession } from '../snn/session.js';
+import { decodeInTurns } from '../snn/file.js';
+import { SpikingSession, type SessionOptions } from '../snn/session.js';
 import type { Answers, Backend, RunSettings } from './backend.js';
 
 /**
  * A spiking model in the native engine.
  *
- * @param bytes of a model file
+ * @param bytes of a model file, kept as the memory of the model
  * @param path named in errors
  */
-export async function spikingBackend(bytes: Uint8Array, path: string, threads: number): Promise<Backend> {
-  const model = decodeSpikingModel(bytes, path);
-  const session = await SpikingSession.create(model, { threads });
+export async function spikingBackend(bytes: Uint8Array, path: string, options: SessionOptions): Promise<Backend> {
+  const session = await SpikingSession.fromChecked(await decodeInTurns(bytes, path, true), options);
+  const { model, largestTimeSteps } = session;
   return {
     kind: 'spiking',
     input: model.input,
     classes: model.classes,
-    largestTimeSteps: largestTimeSteps(model),
+    largestTimeSteps,
     layers: model.layers.filter(({ kind }) => kind === 'spiking').map(({ name, shape }) => ({ name, shape })),
     run: (images, settings, signal) => runSpiking(session, images, settings, signal),
     dispose: () => session.dispose(),

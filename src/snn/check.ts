@@ -1,10 +1,11 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { NoisefloorError, describeValue, shortened } from '../errors.js';
 import { interpolations, type Preprocessing } from '../data/preprocessing.js';
 import type { Shape } from '../graph/graph.js';
 import { elementCount } from '../tensor.js';
 import { channelTimeSteps } from './bounds.js';
 import { poolArea, pooledShape, synapseOutput } from './geometry.js';
-import { inputName, type ConvSynapse, type MaxPoolLayer, type SnnLayer, type SpikingInput, type SpikingModel, type SumLayer, type Synapse } from './model.js';
+import { inputName, maxTimeSteps, type ConvSynapse, type MaxPoolLayer, type SnnLayer, type SpikingInput, type SpikingModel, type SumLayer, type Synapse } from './model.js';
 
 /** Neurons of a layer, pixels of an image: their number must fit the engine's int32 indices. */
 const maxElements = 2 ** 31 - 1;
@@ -12,29 +13,51 @@ const maxElements = 2 ** 31 - 1;
 const maxPoolArea = 32767;
 const maxShift = 30;
 
+/** Milliseconds of checking between two turns of the event loop. */
+const turnTime = 2;
+
 /**
  * Checks everything the engine and the reference rely on: names, order, shapes, array types and lengths, positive
  * thresholds and multipliers, and that no sum can leave int32 in one time step (see `largestTimeSteps` for more steps).
  *
+ * @returns `largestTimeSteps` of the model
  * @throws NoisefloorError INVALID_ARGUMENT that names the layer and the field; INVALID_FILE if the model comes from the
  *   file `path`.
  */
-export function checkModel(model: SpikingModel, path?: string): void {
-  new ModelCheck(path).model(model);
+export function checkModel(model: SpikingModel, path?: string): number {
+  const check = new ModelCheck(path);
+  const steps = check.model(model);
+  while (steps.next().done !== true);
+  return check.timeSteps;
 }
 
+/** {@link checkModel} that lets the event loop turn every few milliseconds: all weights are summed up. */
+export async function checkModelInTurns(model: SpikingModel, path?: string): Promise<number> {
+  const check = new ModelCheck(path);
+  const steps = check.model(model);
+  for (let began = performance.now(); steps.next().done !== true; ) {
+    if (performance.now() - began < turnTime) continue;
+    await turn();
+    began = performance.now();
+  }
+  return check.timeSteps;
+}
+
+/** A check in steps of at most one channel. */
 class ModelCheck {
   readonly #shapes = new Map<string, Shape>();
+  /** Of what has been checked so far. */
+  timeSteps = maxTimeSteps;
 
   constructor(readonly path: string | undefined) {}
 
-  model(model: SpikingModel): void {
+  *model(model: SpikingModel): Generator<void> {
     this.#require(isName(model.name), 'name', 'a non-empty string', model.name);
     this.#input(model.input);
     const { layers, classes } = model;
     this.#require(Array.isArray(layers) && layers.length > 0, 'layers', 'at least one layer', layers);
     this.#require(isArrayOf(classes, (c) => typeof c === 'string'), 'classes', 'a list of strings', classes);
-    layers.forEach((layer, i) => this.#layer(layer, i === layers.length - 1));
+    for (const [i, layer] of layers.entries()) yield* this.#layer(layer, i === layers.length - 1);
     const readout = layers[layers.length - 1]!;
     const expected = `${readout.shape[0]} names, one for each channel of the read-out "${readout.name}"`;
     this.#require(classes.length === readout.shape[0], 'classes', expected, classes.length);
@@ -58,7 +81,7 @@ class ModelCheck {
     this.#require(interpolations.includes(interpolation), 'input.preprocessing.interpolation', interpolations.join(' or '), interpolation);
   }
 
-  #layer(layer: SnnLayer, last: boolean): void {
+  *#layer(layer: SnnLayer, last: boolean): Generator<void> {
     const { name, kind, shape } = layer;
     this.#require(isName(name), 'layer name', 'a non-empty string', name);
     this.#require(!this.#shapes.has(name), 'layer name', `a name other than "${inputName}" and those before it`, name);
@@ -75,7 +98,7 @@ class ModelCheck {
     this.#require(Array.isArray(synapses) && synapses.length > 0, `${name}.synapses`, 'at least one synapse', synapses);
     synapses.forEach((synapse, i) => this.#synapse(synapse, layer, `${name}.${i}`));
     this.#channels(layer);
-    this.#overflow(layer);
+    yield* this.#overflow(layer);
     this.#shapes.set(name, shape);
   }
 
@@ -147,10 +170,11 @@ class ModelCheck {
     this.#require(weight.length === length, `${name}.weight`, `${length} elements`, weight.length);
   }
 
-  #overflow(layer: SnnLayer): void {
+  *#overflow(layer: SnnLayer): Generator<void> {
     for (let c = 0; c < layer.shape[0]!; c++) {
-      if (channelTimeSteps(layer, c) >= 1) continue;
-      throw this.#error(layer.name, 'weights, multipliers and bias whose sums fit int32', `an overflow in channel ${c}`);
+      this.timeSteps = Math.min(this.timeSteps, channelTimeSteps(layer, c));
+      if (this.timeSteps < 1) throw this.#error(layer.name, 'weights, multipliers and bias whose sums fit int32', `an overflow in channel ${c}`);
+      yield;
     }
   }
 

@@ -2,8 +2,8 @@ import type { Interpolation, Preprocessing } from '../data/preprocessing.js';
 import { NoisefloorError, shortened } from '../errors.js';
 import { readWholeFile, writeFileAtomic } from '../files.js';
 import type { Pair, Padding } from '../graph/graph.js';
-import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorData } from '../safetensors.js';
-import { checkModel } from './check.js';
+import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorData, type SafeTensorsFile } from '../safetensors.js';
+import { checkModel, checkModelInTurns } from './check.js';
 import type { SnnLayer, SpikingInput, SpikingModel, Synapse } from './model.js';
 
 const format = 'noisefloor-spiking-model';
@@ -69,21 +69,38 @@ function describeSynapse(synapse: Synapse): object {
  * @throws NoisefloorError INVALID_FILE on any violation of docs/format.md.
  */
 export function decodeSpikingModel(bytes: Uint8Array, path: string): SpikingModel {
-  return decode(bytes, path, false);
+  const reader = new ModelReader(path, decodeSafetensors(bytes, path));
+  checkModel(reader.model, path);
+  reader.checkAllUsed();
+  return reader.model;
 }
 
-function decode(bytes: Uint8Array, path: string, owned: boolean): SpikingModel {
-  const { tensors, metadata } = decodeSafetensors(bytes, path, owned);
-  const reader = new ModelReader(path, tensors);
-  const model = reader.read(metadata);
-  checkModel(model, path);
+/** A model that has passed `checkModel`, and what that returned. */
+export interface CheckedModel {
+  readonly model: SpikingModel;
+  readonly largestTimeSteps: number;
+}
+
+/**
+ * {@link decodeSpikingModel} that lets the event loop turn meanwhile.
+ *
+ * @param owned whether the model may keep `bytes` as its memory, which nobody writes to any more
+ */
+export async function decodeInTurns(bytes: Uint8Array, path: string, owned: boolean): Promise<CheckedModel> {
+  const reader = new ModelReader(path, decodeSafetensors(bytes, path, owned));
+  const largestTimeSteps = await checkModelInTurns(reader.model, path);
   reader.checkAllUsed();
-  return model;
+  return { model: reader.model, largestTimeSteps };
 }
 
 /** Reads a spiking model file. @throws NoisefloorError FILE_NOT_FOUND, IO, or as {@link decodeSpikingModel}. */
 export async function readSpikingModel(path: string): Promise<SpikingModel> {
-  return decode(await readWholeFile(path, 'spiking model'), path, true);
+  return (await readInTurns(path)).model;
+}
+
+/** {@link readSpikingModel}, and what the check returned. */
+export async function readInTurns(path: string): Promise<CheckedModel> {
+  return decodeInTurns(await readWholeFile(path, 'spiking model'), path, true);
 }
 
 /** Writes a spiking model file, whole or not at all. @throws NoisefloorError IO, or as {@link encodeSpikingModel}. */
@@ -96,14 +113,19 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Gives the JSON and the tensors their types; whether they make sense together is for `checkModel`. */
 class ModelReader {
   readonly #used = new Set<string>();
+  readonly model: SpikingModel;
+  readonly #tensors: ReadonlyMap<string, SafeTensor>;
   #kinds: readonly string[] = [];
 
   constructor(
     readonly path: string,
-    readonly tensors: ReadonlyMap<string, SafeTensor>,
-  ) {}
+    { tensors, metadata }: SafeTensorsFile,
+  ) {
+    this.#tensors = tensors;
+    this.model = this.#read(metadata);
+  }
 
-  read(metadata: Readonly<Record<string, string>>): SpikingModel {
+  #read(metadata: Readonly<Record<string, string>>): SpikingModel {
     if (metadata['format'] === 'noisefloor-checkpoint') {
       throw new NoisefloorError('INVALID_FILE', `${this.path} is a training checkpoint: convert its folder first (noisefloor convert DIR --out FILE).`);
     }
@@ -124,7 +146,7 @@ class ModelReader {
   }
 
   checkAllUsed(): void {
-    for (const name of this.tensors.keys()) {
+    for (const name of this.#tensors.keys()) {
       if (!this.#used.has(name)) this.#fail(`the tensor ${JSON.stringify(name)} belongs to no layer`);
     }
   }
@@ -226,7 +248,7 @@ class ModelReader {
     types: readonly (new (length: number) => T)[],
     shape: readonly (number | undefined)[],
   ): T {
-    const tensor = this.tensors.get(name);
+    const tensor = this.#tensors.get(name);
     if (!tensor) return this.#fail(`the tensor ${JSON.stringify(name)} is missing`);
     this.#used.add(name);
     if (!types.some((type) => tensor.data instanceof type)) {

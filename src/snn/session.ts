@@ -2,10 +2,9 @@ import { availableParallelism } from 'node:os';
 import { invalidArgument, NoisefloorError } from '../errors.js';
 import { binding, type Isa, type NativeLayer, type NativeMaxPool, type NativeModel, type NativeResult, type NativeSession, type NativeSynapse } from '../native.js';
 import { elementCount } from '../tensor.js';
-import { largestTimeSteps } from './bounds.js';
-import { checkModel } from './check.js';
+import { checkModelInTurns } from './check.js';
 import { checkEarlyExit, type EarlyExitOptions, type EarlyExitResult } from './earlyExit.js';
-import { decodeSpikingModel, readSpikingModel } from './file.js';
+import { decodeInTurns, readInTurns, type CheckedModel } from './file.js';
 import { inputName, readoutOf, type SpikingModel, type Synapse } from './model.js';
 import { aborted, native, nativePromise, unshared } from './nativeCalls.js';
 import type { RunOptions, RunResult } from './run.js';
@@ -19,6 +18,11 @@ export interface SessionOptions {
    * that the environment variable NOISEFLOOR_ISA names.
    */
   readonly isa?: Isa;
+  /**
+   * By how much the threads that compute give way to others, such as that of the event loop: the nice value of each, 0 (default)
+   * to 19. Linux only.
+   */
+  readonly niceness?: number;
 }
 
 /** The instruction set that a new session uses: the fastest of this processor, or the one NOISEFLOOR_ISA names. */
@@ -35,18 +39,18 @@ export function activeIsa(): string {
  */
 export class SpikingSession {
   readonly #native: NativeSession;
-  readonly #largestTimeSteps: number;
   #runs = 0;
   #disposed: Promise<void> | undefined;
 
   private constructor(
     readonly model: SpikingModel,
+    /** Most time steps of a run: with more, sums of the model could leave int32. At most 1,024. */
+    readonly largestTimeSteps: number,
     /** Threads that compute. */
     readonly threads: number,
     native: NativeSession,
   ) {
     this.#native = native;
-    this.#largestTimeSteps = largestTimeSteps(model);
   }
 
   /** Instruction set of the kernels in use: scalar, avx2, avx512 or neon. */
@@ -55,20 +59,24 @@ export class SpikingSession {
   }
 
   /**
-   * @param model a model, the path of a model file, or the bytes of one.
+   * Reading and checking the model lets the event loop turn every few milliseconds.
+   *
+   * @param model a model, the path of a model file, or the bytes of one; not to be changed until this settles.
    * @throws NoisefloorError INVALID_ARGUMENT (options, model, NOISEFLOOR_ISA), FILE_NOT_FOUND, IO or INVALID_FILE
    *   (model file), NATIVE_LOAD (no addon for this machine).
    */
   static async create(model: SpikingModel | string | Uint8Array, options: SessionOptions = {}): Promise<SpikingSession> {
-    const threads = options.threads ?? availableParallelism();
-    if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-      throw invalidArgument('threads', 'whole number from 1 to 1024', threads);
-    }
-    const checked = await resolveModel(model);
-    const description = describe(checked);
-    const session = native(() => new (binding().Session)(description, { threads, isa: options.isa }));
+    const resolved = resolveOptions(options);
+    return SpikingSession.fromChecked(await resolveModel(model), resolved);
+  }
+
+  /** @internal */
+  static async fromChecked({ model, largestTimeSteps }: CheckedModel, options: SessionOptions): Promise<SpikingSession> {
+    const { threads, niceness, isa } = resolveOptions(options);
+    const description = describe(model);
+    const session = native(() => new (binding().Session)(description, { threads, niceness, isa }));
     await nativePromise(new Error(), session.ready());
-    return new SpikingSession(checked, threads, session);
+    return new SpikingSession(model, largestTimeSteps, threads, session);
   }
 
   /**
@@ -169,8 +177,8 @@ export class SpikingSession {
 
   #checkRun(images: Float32Array, timeSteps: number): void {
     this.#throwIfDisposed();
-    if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > this.#largestTimeSteps) {
-      const expected = `whole number from 1 to ${this.#largestTimeSteps}, the most this model can run`;
+    if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > this.largestTimeSteps) {
+      const expected = `whole number from 1 to ${this.largestTimeSteps}, the most this model can run`;
       throw invalidArgument('timeSteps', expected, timeSteps);
     }
     if (!(images instanceof Float32Array)) throw invalidArgument('images', 'Float32Array', images);
@@ -198,12 +206,17 @@ export class SpikingSession {
   }
 }
 
-async function resolveModel(model: SpikingModel | string | Uint8Array): Promise<SpikingModel> {
-  if (typeof model === 'string') return readSpikingModel(model);
-  if (model instanceof Uint8Array) return decodeSpikingModel(model, 'The model file');
+function resolveOptions({ threads = availableParallelism(), niceness = 0, isa }: SessionOptions) {
+  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) throw invalidArgument('threads', 'whole number from 1 to 1024', threads);
+  if (!Number.isInteger(niceness) || niceness < 0 || niceness > 19) throw invalidArgument('niceness', 'whole number from 0 to 19', niceness);
+  return { threads, niceness, isa };
+}
+
+async function resolveModel(model: SpikingModel | string | Uint8Array): Promise<CheckedModel> {
+  if (typeof model === 'string') return readInTurns(model);
+  if (model instanceof Uint8Array) return decodeInTurns(model, 'The model file', false);
   if (typeof model !== 'object' || model === null) throw invalidArgument('model', 'a spiking model, a path or the bytes of a file', model);
-  checkModel(model);
-  return model;
+  return { model, largestTimeSteps: await checkModelInTurns(model) };
 }
 
 function describe(model: SpikingModel): NativeModel {

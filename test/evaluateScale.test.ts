@@ -97,6 +97,7 @@ describe('evaluation of pictures', () => {
     expect(await merge(journals[0]!, file('other.jsonl'), journals[2]!)).toMatch(/different evaluations: the time steps differ/);
     const other = await cli(['merge', file('other.safetensors'), ...journals]);
     expect(other).toMatchObject({ code: 1, stderr: expect.stringContaining('No spiking model') as string });
+    expect((await cli(['merge', 'mnist', ...journals])).stderr).toMatch(/part1.jsonl is of another model than mnist/);
   });
 
   it('refuses a journal that is there, of another evaluation, or broken in the middle', async () => {

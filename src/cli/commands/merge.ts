@@ -9,6 +9,7 @@ import { decodeSpikingModel } from '../../snn/file.js';
 import type { SpikingModel } from '../../snn/model.js';
 import { evaluationDocument, printEvaluation, reportEvaluation } from '../evaluation.js';
 import { Output, type Io } from '../io.js';
+import { modelArgument, modelPath } from '../model.js';
 import { htmlPath, shared } from '../options.js';
 
 interface MergeCommandOptions {
@@ -21,7 +22,7 @@ export function addMerge(program: Command, io: Io): void {
   program
     .command('merge')
     .description('Add up the journals of all shards of an evaluation: the numbers are those of one run over all images.')
-    .argument('<file>', 'the spiking model that was evaluated')
+    .argument('<model>', `what was evaluated, a ${modelArgument}`)
     .argument('<journal...>', 'what eval --shard i/n --journal wrote, of each shard')
     .addOption(new Option('--report <file.html>', 'write a report, and its data as .json beside it').argParser(htmlPath))
     .option('--data <spec>', 'of the report, where the images lie elsewhere than for eval')
@@ -31,8 +32,9 @@ export function addMerge(program: Command, io: Io): void {
 
 async function mergeAction(file: string, paths: string[], { data, report, json }: MergeCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, json);
-  const bytes = await readWholeFile(file, 'spiking model');
-  const model = decodeSpikingModel(bytes, file);
+  const path = await modelPath(file, io);
+  const bytes = await readWholeFile(path, 'spiking model');
+  const model = decodeSpikingModel(bytes, path);
   const { header, parts } = mergeJournals(await Promise.all(paths.map(async (path) => ({ path, ...(await readJournal(path)) }))));
   if (header.plan.model !== sha256(bytes)) {
     throw new NoisefloorError('INVALID_DATA', `${paths[0]} is of another model than ${file}: name the model that was evaluated.`);

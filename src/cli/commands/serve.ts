@@ -1,8 +1,11 @@
+import { statSync } from 'node:fs';
 import { Option, type Command } from 'commander';
 import { refused } from '../../errors.js';
 import { readWholeFile } from '../../files.js';
+import type { ModelSource } from '../../serve/modelSource.js';
 import type { ServeOptions } from '../../serve/serve.js';
 import { Output, type Io } from '../io.js';
+import { modelPath } from '../model.js';
 import { positiveNumber, shared, whole } from '../options.js';
 
 interface ServeCommandOptions {
@@ -10,6 +13,7 @@ interface ServeCommandOptions {
   host: string;
   port: number;
   threads?: number;
+  niceness: number;
   timeSteps: number;
   maxBatch: number;
   latencyBudget: number;
@@ -35,11 +39,12 @@ export function addServe(program: Command, io: Io): void {
   program
     .command('serve')
     .description('Serve spiking models over HTTP: Open Inference Protocol v2, pictures, metrics for Prometheus, and a page to look at.')
-    .argument('<model...>', 'FILE or NAME=FILE; or a folder of versions, 1.safetensors and so on')
+    .argument('<model...>', 'FILE or NAME=FILE, where FILE may be a name that `noisefloor models` lists; or a folder of versions, 1.safetensors and so on')
     .option('--dense <dirs...>', 'training folders, DIR or NAME=DIR: the dense network too, as NAME-dense')
     .option('--host <address>', 'address to listen on; 0.0.0.0: every one of this machine', '127.0.0.1')
     .addOption(new Option('--port <n>', 'port; 0: any that is free').argParser(whole(0, 65535)).default(8080))
     .addOption(shared.threads())
+    .addOption(new Option('--niceness <n>', 'by how much these give way to the event loop and to other processes, 0 to 19; more than 0 on Linux only').argParser(whole(0, 19)).default(process.platform === 'linux' ? 5 : 0))
     .addOption(shared.oneTimeStep(4))
     .addOption(new Option('--max-batch <n>', 'most images of a batch of several requests').argParser(whole(1)).default(32))
     .addOption(new Option('--latency-budget <ms>', 'most time of such a batch').argParser(positiveNumber).default(50))
@@ -62,8 +67,10 @@ export function addServe(program: Command, io: Io): void {
 async function serveAction(models: string[], options: ServeCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   const { serve } = await import('../../serve/serve.js');
-  const { denseSource, spikingSource } = await import('../../serve/modelSource.js');
-  const sources = [...models.map(spikingSource), ...(options.dense ?? []).map(denseSource)];
+  const { denseSource } = await import('../../serve/modelSource.js');
+  const spiking: ModelSource[] = [];
+  for (const spec of models) spiking.push(await servedModel(spec, io));
+  const sources = [...spiking, ...(options.dense ?? []).map(denseSource)];
   const server = await serve(sources, await serveOptions(options, output));
   const names = [...server.service.models.keys()];
   output.document({ command: 'serve', url: server.url, models: names });
@@ -74,15 +81,23 @@ async function serveAction(models: string[], options: ServeCommandOptions, io: I
   output.log('Stopped.');
 }
 
+/** A folder of versions goes before a named model. */
+async function servedModel(spec: string, io: Io): Promise<ModelSource> {
+  const { parseModelSpec, spikingSource } = await import('../../serve/modelSource.js');
+  const { name, path } = parseModelSpec(spec);
+  const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return spikingSource(`${name}=${folder ? path : await modelPath(path, io)}`);
+}
+
 async function serveOptions(options: ServeCommandOptions, output: Output): Promise<ServeOptions> {
-  const { host, port, threads, timeSteps, maxBatch, latencyBudget, queue, control, connections } = options;
+  const { host, port, threads, niceness, timeSteps, maxBatch, latencyBudget, queue, control, connections } = options;
   const tls = await tlsFiles(options);
   const apiKeys = await keys(options);
   if (apiKeys.length === 0 && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
     output.log(`Warning: everybody who reaches ${host} may ask. --api-key-file asks for a key.`);
   }
   return {
-    ...{ host, port, timeSteps, maxBatch, latencyBudget, queue, control, connections, apiKeys },
+    ...{ host, port, niceness, timeSteps, maxBatch, latencyBudget, queue, control, connections, apiKeys },
     ...(threads === undefined ? {} : { threads }),
     ...(tls && { tls }),
     deadline: options.deadline * 1000,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs the package, installs the tarball in empty folders, with a PATH of node and npm alone, and uses it there: without the
-# optional dependencies (library from ESM, CommonJS and TypeScript, command line), then pictures with sharp.
+# optional dependencies (library from ESM, CommonJS and TypeScript, command line), then pictures with sharp and the server.
 # NODES: more node binaries to use it with, such as "/opt/node22/bin/node /opt/node24/bin/node".
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -99,4 +99,19 @@ npm init -y >/dev/null
 ONNXRUNTIME_NODE_INSTALL=skip npm install --silent --no-audit --no-fund "$tarball"
 node -e 'require("sharp")({ create: { width: 40, height: 32, channels: 3, background: "#a02020" } }).png().toFile("red.png")'
 npx noisefloor predict --model cifar10-resnet20 red.png
+# npm leaves an optional dependency out where one of its own asks for a newer Node.
+node - <<'JS'
+const { spawn } = require('node:child_process');
+const child = spawn(process.execPath, ['node_modules/noisefloor/dist/cli/main.js', 'serve', 'mnist', '--port', '0', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
+let text = '';
+child.stdout.on('data', async (data) => {
+  text += data;
+  if (!text.endsWith('}\n')) return;
+  const { status } = await fetch(`${JSON.parse(text).url}/v2/models/mnist/ready`);
+  console.log(`server, Node ${process.version}: ${status}`);
+  child.once('exit', (code) => process.exit(status === 200 ? code : 1));
+  child.kill('SIGTERM');
+});
+child.once('exit', (code) => process.exit(code || (text === '' ? 1 : 0)));
+JS
 echo "package: ok"

@@ -25,7 +25,7 @@ export function imagesFromBytes(bytes: Buffer, datatype: string, context: Reques
   if (bytes.length !== size) throw wrong('the input', `${size} bytes of ${type} [${shape.join(', ')}]`, `${bytes.length} bytes`);
   if (type === 'UINT8') return normalised(bytes, context.backend);
   // Bytes of a request begin anywhere; floats must not.
-  return new Float32Array(Uint8Array.from(bytes).buffer);
+  return new Float32Array(new Uint8Array(bytes).buffer);
 }
 
 /** @param data flat, or nested as the shape says */

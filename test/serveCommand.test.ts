@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,8 +17,9 @@ interface Served {
   readonly stop: () => Promise<number | null>;
 }
 
+const main = new URL('../dist/cli/main.js', import.meta.url).pathname;
+
 async function start(...argv: string[]): Promise<Served> {
-  const main = new URL('../dist/cli/main.js', import.meta.url).pathname;
   const child = spawn(process.execPath, [main, 'serve', ...argv, '--port', '0', '--json', '--threads', '1']);
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   let text = '';
@@ -62,6 +63,9 @@ it('serves a model and its dense network, and ends well on SIGTERM', async () =>
   const refused = await ask(`${url}/v2/models/tiny-dense/infer`, { body: body.replace(/}$/, ',"parameters":{"time_steps":4}}') });
   expect(refused.json().error).toContain('This is a dense network');
   expect(await stop()).toBe(0);
+  await writeFile(join(run, 'checkpoint.safetensors'), 'garbage');
+  const broken = spawnSync(process.execPath, [main, 'serve', model, '--dense', run, '--port', '0'], { encoding: 'utf8', timeout: 30_000 });
+  expect(broken).toMatchObject({ status: 1, stderr: expect.stringMatching(/checkpoint.safetensors is not a valid safetensors file/) as string });
 });
 
 it('refuses options that do not go together', async () => {

@@ -1,22 +1,28 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { FailedReply, ReadyReply } from '../answeringThread.js';
+import type { Normalization } from '../data/dataset.js';
 import type { ErrorCode } from '../errors.js';
 import { DenseSession } from '../evaluate/dense.js';
 import type { Shape } from '../graph/graph.js';
+import { exportOnnx } from '../onnx/export.js';
+import { decodeCheckpoint } from '../training/checkpoint.js';
 
 export interface DenseJob {
-  readonly model: Uint8Array;
-  readonly shape: Shape;
+  /** Of a checkpoint. */
+  readonly bytes: Uint8Array;
+  /** Named in errors. */
+  readonly path: string;
   readonly threads: number;
 }
 
-/** To a run. */
-export interface DenseReply {
-  readonly kind: 'logits';
-  readonly logits: Float32Array;
-}
+/** What the network is, or a run of images. */
+export type DenseRequest = 'about' | Float32Array;
 
-const { model, shape, threads } = workerData as DenseJob;
+export type DenseReply =
+  | { readonly kind: 'about'; readonly shape: Shape; readonly classes: readonly string[]; readonly normalization: Normalization }
+  | { readonly kind: 'logits'; readonly logits: Float32Array };
+
+const { bytes, path, threads } = workerData as DenseJob;
 const port = parentPort!;
 
 async function answer(work: () => Promise<DenseReply | ReadyReply>): Promise<void> {
@@ -24,11 +30,18 @@ async function answer(work: () => Promise<DenseReply | ReadyReply>): Promise<voi
   port.postMessage(await work().catch(failed));
 }
 
+let about: Extract<DenseReply, { kind: 'about' }>;
 let session: DenseSession;
 await answer(async () => {
-  session = await DenseSession.create(model, { threads });
+  const network = decodeCheckpoint(bytes, path);
+  const { graph, classes, normalization } = network;
+  about = { kind: 'about', shape: graph.input.shape, classes, normalization };
+  session = await DenseSession.create(exportOnnx(network), { threads });
   return { kind: 'ready' };
 });
-port.on('message', (images: Float32Array) => {
-  void answer(async () => ({ kind: 'logits', logits: (await session.run(images, shape)).get(session.logitsName)! }));
+port.on('message', (request: DenseRequest) => {
+  void answer(async () => {
+    if (request === 'about') return about;
+    return { kind: 'logits', logits: (await session.run(request, about.shape)).get(session.logitsName)! };
+  });
 });

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import fc from 'fast-check';
+import { padded } from './padded.mjs';
 
 const program = new Command('servingFaults')
   .argument('<model>')
@@ -158,21 +159,12 @@ async function swaps() {
   await copyFile(program.args[0], file);
   await sleep(2500); // The same bytes again: nothing to load.
   const same = await readFile(program.args[0]);
-  await writeFile(file, padded(same));
+  await writeFile(file, padded(same, 8));
   await until(() => log.includes('version 2 is loaded'));
   await sleep(300);
   stopping = true;
   await load;
   check(`garbage was refused and version 2 swapped in; ${answered} answers meanwhile, none failed or wrong`, answered > 0);
-}
-
-/** The same model, other bytes: the header of a safetensors file may end in spaces. */
-function padded(bytes) {
-  const length = Number(bytes.readBigUInt64LE());
-  const header = Buffer.concat([bytes.subarray(8, 8 + length), Buffer.from('        ')]);
-  const size8 = Buffer.alloc(8);
-  size8.writeBigUInt64LE(BigInt(header.length));
-  return Buffer.concat([size8, header, bytes.subarray(8 + length)]);
 }
 
 async function memory() {

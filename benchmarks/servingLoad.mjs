@@ -25,8 +25,11 @@ function judge(expected, status, body) {
 
 const headers = { 'inference-header-content-length': String(job.headerLength) };
 const contents = bodies.map((body) => Buffer.from(body, 'base64'));
+const before = process.cpuUsage();
 const measured = await (job.rate ? openLoop() : closedLoop());
-console.log(JSON.stringify({ ...tally, firstWrong, perSecond: (tally.right + tally.wrong) / measured.seconds, ...measured }));
+const { user, system } = process.cpuUsage(before);
+const cores = (user + system) / 1e6 / measured.seconds; // That this process kept busy.
+console.log(JSON.stringify({ ...tally, firstWrong, cores, perSecond: (tally.right + tally.wrong) / measured.seconds, ...measured }));
 
 /** Each connection asks again as soon as it is answered. */
 async function closedLoop() {

@@ -1,12 +1,14 @@
 // Images that one core augments in a second: see README.md.
 import os from 'node:os';
+import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { Augmenter } from '../dist/data/augment/pipeline.js';
 import { mixup } from '../dist/data/augment/mixup.js';
 import { Random } from '../dist/random.js';
 
 const batchSize = 128;
-const rounds = 7;
+const { rounds: wanted } = parseArgs({ options: { rounds: { type: 'string', default: '7' } } }).values;
+const rounds = Number(wanted);
 const secondsARound = 0.2;
 const none = { augment: [], cutout: 0, mixup: 0 };
 const cases = {

@@ -24,9 +24,9 @@ npm init -y >/dev/null
 npm pkg set type=module >/dev/null
 npm install --silent --no-audit --no-fund --omit=optional "$tarball"
 [ ! -e node_modules/onnxruntime-node ] && [ ! -e node_modules/sharp ] && [ ! -e node_modules/cmake-js ]
-unpacked=$(PATH=$full du -sk --apparent-size node_modules/noisefloor | PATH=$full cut -f1)
-echo "tarball $(PATH=$full du -k --apparent-size "$tarball" | PATH=$full cut -f1) kB, unpacked $unpacked kB," \
-  "with its dependencies $(PATH=$full du -sk --apparent-size node_modules | PATH=$full cut -f1) kB; addons: $(echo node_modules/noisefloor/prebuilds/*)"
+kilobytes() { echo $(($(PATH=$full du -sb "$1" | PATH=$full cut -f1) / 1000)); }
+unpacked=$(kilobytes node_modules/noisefloor)
+echo "tarball $(kilobytes "$tarball") kB, unpacked $unpacked kB, with its dependencies $(kilobytes node_modules) kB; addons: $(echo node_modules/noisefloor/prebuilds/*)"
 [ "$unpacked" -lt 15000 ] || { echo "the package is larger than 15 MB" >&2; exit 1; }
 
 PATH=$full cat > use.mjs <<'JS'
@@ -56,15 +56,16 @@ for node in node ${NODES:-}; do
 done
 
 PATH=$full cat > use.ts <<'TS'
-import { SpikingSession, train, convert, evaluate, zooModelPath, NoisefloorError } from 'noisefloor';
+import { SpikingSession, train, convert, evaluate, serve, zooModelPath, NoisefloorError, type RunningServer } from 'noisefloor';
 const session: SpikingSession = await SpikingSession.create(await zooModelPath('mnist'), { threads: 2 });
 const result = await session.run(new Float32Array(784), { timeSteps: 4 });
 const potentials: Int32Array = result.potentials;
 if (potentials.length !== 40) throw new Error('unexpected result');
 await session.dispose();
-export { train, convert, evaluate, NoisefloorError, potentials };
+export const end = (server: RunningServer): Promise<void> => server.drain();
+export { train, convert, evaluate, serve, NoisefloorError, potentials };
 TS
-node "$root/node_modules/typescript/bin/tsc" --strict --skipLibCheck --target es2022 --lib es2023,esnext.disposable --module nodenext --moduleResolution nodenext --typeRoots "$root/node_modules/@types" --types node use.ts
+node "$root/node_modules/typescript/bin/tsc" --strict --skipLibCheck false --target es2022 --module nodenext --typeRoots "$root/node_modules/@types" --types node use.ts
 node use.js
 echo "TypeScript: ok"
 
@@ -97,6 +98,7 @@ echo "without optional dependencies: ok"
 PATH=$full mkdir "$work/pictures"; cd "$work/pictures"
 npm init -y >/dev/null
 ONNXRUNTIME_NODE_INSTALL=skip npm install --silent --no-audit --no-fund "$tarball"
+echo "with the optional dependencies $(kilobytes node_modules) kB"
 node -e 'require("sharp")({ create: { width: 40, height: 32, channels: 3, background: "#a02020" } }).png().toFile("red.png")'
 npx noisefloor predict --model cifar10-resnet20 red.png
 # npm leaves an optional dependency out where one of its own asks for a newer Node.

@@ -1,42 +1,23 @@
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { buildProgram } from '../src/cli/run.js';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
-const pages = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'models/README.md', 'benchmarks/README.md', ...readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
-
-interface Block {
-  readonly page: string;
-  readonly line: number;
-  readonly text: string;
-}
+import { blocks, root, title, type Block } from './support/documentation.js';
 
 /** Fenced blocks of program text. */
-function programs(): Block[] {
-  return pages.flatMap((page) =>
-    [...readFileSync(join(root, page), 'utf8').matchAll(/^```(?:js|ts)\n([\s\S]*?)^```/gm)].map((found) => ({
-      page,
-      line: found.input.slice(0, found.index).split('\n').length,
-      text: found[1]!,
-    })),
-  );
-}
+const programs = (): Block[] => blocks().filter(({ fence }) => fence === 'js' || fence === 'ts');
 
-/** Lines of indented blocks that begin with `start`, one for each command of a chain, without remarks. */
+/** Lines of indented blocks that begin with `start`, one for each command of a chain. */
 function commands(start: RegExp): Block[] {
-  return pages.flatMap((page) =>
-    readFileSync(join(root, page), 'utf8')
-      .split('\n')
-      .flatMap((text, i) => (text.startsWith('    ') ? text.replace(/\s#.*$/, '').split(/&&|;/).map((part) => ({ page, line: i + 1, text: part.trim() })) : []))
-      .filter(({ text }) => start.test(text)),
-  );
+  return blocks()
+    .filter(({ fence }) => fence === undefined)
+    .flatMap((block) => block.text.split(/&&|;/).map((part) => ({ ...block, text: part.trim() })))
+    .filter(({ text }) => start.test(text));
 }
 
-const title = ({ page, line, text }: Block) => [`${page}:${line} ${text.split('\n')[0]!}`, text] as const;
+const titled = (block: Block) => [title(block), block.text] as const;
 
 /** The command line without what its commands do. */
 function parser(): Command {
@@ -52,7 +33,7 @@ describe('every command line of the documentation', () => {
 
   it('is found', () => expect(lines.length).toBeGreaterThan(20));
 
-  it.each(lines.map(title))('%s', async (_, text) => {
+  it.each(lines.map(titled))('%s', async (_, text) => {
     const words = text.replace(/^(npx )?noisefloor /, '').split(/\s+/);
     await expect(parser().parseAsync(words, { from: 'user' })).resolves.toBeDefined();
   });
@@ -65,10 +46,10 @@ describe('every command line of the documentation', () => {
 describe('every script of the documentation is there', () => {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
 
-  it.each(commands(/^(node|bash|sh|python3) [\w./-]+\.(m?js|sh|py)/).map(title))('%s', (_, text) => {
+  it.each(commands(/^(node|bash|sh|python3) [\w./-]+\.(m?js|sh|py)/).map(titled))('%s', (_, text) => {
     expect(existsSync(join(root, text.split(' ')[1]!))).toBe(true);
   });
-  it.each(commands(/^npm run /).map(title))('%s', (_, text) => {
+  it.each(commands(/^npm run /).map(titled))('%s', (_, text) => {
     expect(Object.keys(scripts)).toContain(text.split(' ')[2]);
   });
 });
@@ -126,6 +107,6 @@ describe('every program of the documentation', () => {
 
   function place(name: string, line: number): string {
     const block = files.get(name);
-    return block ? `${block.page}:${block.line + 1 + line}` : name;
+    return block ? `${block.page}:${block.line + line}` : name;
   }
 });

@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import type { FastifyInstance } from 'fastify';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { InferenceService } from '../src/index.js';
 import { smallModelBytes } from './support/serveFixture.js';
 
 let folder: string;
@@ -26,6 +27,16 @@ it('runs the Fastify snippet', async () => {
   const answer = await app.inject({ method: 'POST', url: '/digit', payload: picture, headers: { 'content-type': 'image/png' } });
   expect(answer.json<{ label: string }[]>().map(({ label }) => label).sort()).toEqual(['a', 'b', 'c']);
   await app.close();
+});
+
+it('runs the Next.js snippet', async () => {
+  const file = join(folder, 'route.mjs');
+  await writeFile(file, snippets[2]!);
+  const { POST } = (await import(pathToFileURL(file).href)) as { POST: (request: Request) => Promise<Response> };
+  const picture = await sharp(Buffer.from([0, 80, 160, 255]), { raw: { width: 2, height: 2, channels: 1 } }).png().toBuffer();
+  const answer = await POST(new Request('http://localhost/digit', { method: 'POST', body: new Uint8Array(picture) }));
+  expect(((await answer.json()) as { label: string }[]).map(({ label }) => label).sort()).toEqual(['a', 'b', 'c']);
+  await (await (globalThis as unknown as { digits: Promise<InferenceService> }).digits).close();
 });
 
 it('runs the worker snippet', async () => {

@@ -16,17 +16,20 @@ export type ServeOptions = ServerOptions & Omit<ServiceOptions, 'observe'>;
 export class RunningServer {
   #ended: Promise<void> | undefined;
   readonly #polling = new AbortController();
+  /** Private: its type is Fastify's, which is optional. */
+  readonly #context: ServerContext;
 
   private constructor(
-    readonly context: ServerContext,
+    context: ServerContext,
     /** Such as `http://127.0.0.1:8080`. */
     readonly url: string,
   ) {
+    this.#context = context;
     if (context.config.poll > 0) for (const model of this.service.models.values()) void this.#poll(model);
   }
 
   get service(): InferenceService {
-    return this.context.service;
+    return this.#context.service;
   }
 
   /** @internal */
@@ -62,7 +65,7 @@ export class RunningServer {
   }
 
   async #drain(): Promise<void> {
-    const { app, config, state } = this.context;
+    const { app, config, state } = this.#context;
     state.draining = true;
     this.#polling.abort();
     await sleep(config.drainDelay);
@@ -82,12 +85,12 @@ export class RunningServer {
     const { signal } = this.#polling;
     let seen = await fileState(model);
     for (;;) {
-      await sleep(this.context.config.poll, undefined, { signal, ref: false }).catch(() => undefined);
+      await sleep(this.#context.config.poll, undefined, { signal, ref: false }).catch(() => undefined);
       if (signal.aborted) return;
       const now = await fileState(model);
       if (now === seen) continue;
       seen = now;
-      if (model.versions.length > 0) await loadReported(model, { ...this.context, log: this.context.config.log }).catch(() => undefined);
+      if (model.versions.length > 0) await loadReported(model, { ...this.#context, log: this.#context.config.log }).catch(() => undefined);
     }
   }
 }

@@ -25,7 +25,7 @@ export async function startServer(program: string): Promise<RedisServer> {
   return { url: `redis://127.0.0.1:${port}`, stop: () => void child.kill() };
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address() as { port: number };

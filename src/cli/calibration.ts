@@ -19,6 +19,7 @@ export interface CalibrationCommandOptions {
   calibrationPercentile?: number;
   calibrationTimeSteps?: number;
   calibrationCorrect?: CalibrationCorrection;
+  threads?: number;
 }
 
 /** Options of a command that calibrates relu networks. */
@@ -65,12 +66,13 @@ export async function calibrated(
 }
 
 function libraryOptions(options: CalibrationCommandOptions): CalibrationOptions {
-  const { calibration: method, calibrationScope: scope, calibrationPercentile: percentile, calibrationTimeSteps: timeSteps, calibrationCorrect: correct = 'light' } = options;
+  const { calibration: method, calibrationScope: scope, calibrationPercentile: percentile, calibrationTimeSteps: timeSteps, calibrationCorrect: correct = 'light', threads } = options;
   return {
     ...(method && { method }),
     ...(scope && { perChannel: scope === 'channel' }),
     ...(percentile !== undefined && { percentile }),
     ...(timeSteps !== undefined && { timeSteps }),
+    ...(threads !== undefined && { threads }),
     correct,
   };
 }

@@ -114,14 +114,26 @@ describe('calibrate', () => {
     expect(Math.abs((await thresholdOf({ method: 'ltb' })) - theta)).toBeLessThan(0.03);
   });
 
-  test('finds a threshold for each channel; a silent one gets the middle one, none less than a sixteenth of it', async () => {
+  test('finds a threshold for each channel; a silent one without currents gets the middle one', async () => {
     const thresholds = async (given: TrainedNetwork, options: CalibrationOptions = {}): Promise<number[]> => {
       const { neurons } = await calibrate(given, images, { method: 'maximum', correct: 'none', ...options });
       return [...neurons!.get('act')!.threshold];
     };
-    expect(await thresholds(fourChannels())).toEqual([40, 80, 40, 2.5]);
+    expect(await thresholds(fourChannels())).toEqual([40, 80, 40, 1]);
     expect(await thresholds(fourChannels(), { perChannel: false })).toEqual([80, 80, 80, 80]);
     expect(await thresholds(fourChannels(6))).toEqual([6, 6, 6, 1]);
+  });
+
+  test('a silent channel gets a threshold as small as its currents, and none less than 1 / 512 of those', async () => {
+    const given = fourChannels();
+    const weight = Float32Array.of(1, 2, -0.01, 3000);
+    const parameters = new Map(given.parameters).set('conv.weight', { shape: [4, 1, 1, 1], data: weight });
+    const found = async (largest: number): Promise<number[]> => {
+      const positive = { images: Float32Array.of(largest / 2, largest), count: 2 };
+      return [...(await calibrate({ ...given, parameters }, positive, { method: 'maximum', correct: 'none' })).neurons!.get('act')!.threshold];
+    };
+    (await found(0.004)).forEach((theta, c) => expect(theta / Math.abs(weight[c]!)).toBeCloseTo(0.004, 6));
+    (await found(0.001)).forEach((theta, c) => expect(theta / Math.abs(weight[c]!)).toBeCloseTo(1 / 512, 6));
   });
 
   test('a capped relu converts as it is: its cap is the threshold', () => {

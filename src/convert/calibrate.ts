@@ -11,8 +11,11 @@ import { settleThresholds } from './floors.js';
 import { fold } from './fold.js';
 import { checkThresholdOptions, chooseThreshold, type ThresholdOptions, type ThresholdRule } from './thresholds.js';
 
-export const calibrationCorrections = ['light', 'none'] as const;
-/** `light`: bias and initial potential of each channel, see `correctNeurons`. `none`: thresholds alone. */
+export const calibrationCorrections = ['light', 'advanced', 'none'] as const;
+/**
+ * `light`: bias and initial potential of each channel, see `correctNeurons`. `advanced`: before that, the weights of each layer are
+ * trained on the images, see `reconstructLayer`. `none`: thresholds alone.
+ */
 export type CalibrationCorrection = (typeof calibrationCorrections)[number];
 
 export interface CalibrationOptions extends ThresholdOptions, TapOptions {
@@ -22,6 +25,8 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
   readonly correct?: CalibrationCorrection;
   /** Images that corrections are measured on, spread over all. Default 32. */
   readonly correctionImages?: number;
+  /** Of `advanced`: the order of the images. Default 0. */
+  readonly seed?: number;
   /** Called after each layer that is corrected. */
   readonly onLayer?: (name: string, done: number, total: number) => void;
 }
@@ -43,7 +48,7 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
   const { perChannel = true, correct = 'light', correctionImages = 32, onLayer } = options;
   if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
   if (!Number.isInteger(correctionImages) || correctionImages < 1) throw invalidArgument('correctionImages', 'whole number >= 1', correctionImages);
-  if (correct === 'light' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
+  if (correct !== 'none' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
   const pixels = elementCount(network.graph.input.shape);
   if (images.count < 1 || images.images.length !== images.count * pixels) {
     throw invalidArgument('images.length', `${pixels} for each of ${images.count} images, one or more,`, images.images.length);
@@ -55,10 +60,15 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
   const histograms = await measureHistograms(network, images, layers.map(({ name }) => name), perChannel, options);
   const found = new Map(layers.map((node) => [node.name, layerThresholds(node, histograms.get(node.name)!, rule)]));
   const neurons = perChannel ? perChannelNeurons(network, layers, found) : perLayerNeurons(network, found);
-  const calibration = { ...describe(rule, perChannel, images.count), correct, ...(correct === 'light' && { correctionImages: Math.min(correctionImages, images.count) }) };
+  const calibration = { ...describe(rule, perChannel, images.count), correct, ...(correct !== 'none' && { correctionImages: Math.min(correctionImages, images.count) }) };
   const calibrated = { ...network, neurons, provenance: { ...network.provenance, calibration } };
   if (correct === 'none') return calibrated;
-  return correctNeurons(calibrated, spread(images, correctionImages), { ...options, timeSteps: rule.timeSteps, ...(onLayer && { onLayer }) });
+  return correctNeurons(calibrated, spread(images, correctionImages), {
+    ...options,
+    timeSteps: rule.timeSteps,
+    weights: correct === 'advanced',
+    ...(onLayer && { onLayer }),
+  });
 }
 
 /** `count` of the images, evenly apart. */

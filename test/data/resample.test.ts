@@ -31,15 +31,15 @@ describe('resizeAndCrop', () => {
   });
 
   test('the addon refuses taps outside the picture, and pixels that are not as many as it says', () => {
-    const { resample } = binding();
+    const addon = binding();
     const taps = (first: number, count: number, weights: number) => ({ first: Int32Array.of(first), count: Int32Array.of(count), weights: new Int32Array(weights) });
     const fine = taps(0, 2, 2);
     for (const bad of [taps(-1, 2, 2), taps(1, 2, 2), taps(0, 0, 0), taps(0, 2, 1), taps(2147483647, 2, 2)]) {
-      expect(() => resample(new Uint8Array(4), 2, 2, 1, bad, fine)).toThrow(/taps within the picture for columns/);
-      expect(() => resample(new Uint8Array(4), 2, 2, 1, fine, bad)).toThrow(/taps within the picture for rows/);
+      expect(() => addon.resample(new Uint8Array(4), 2, 2, 1, bad, fine)).toThrow(/taps within the picture for columns/);
+      expect(() => addon.resample(new Uint8Array(4), 2, 2, 1, fine, bad)).toThrow(/taps within the picture for rows/);
     }
     for (const [width, height, channels] of [[2, 2, 3], [2, 3, 1], [0, 2, 1], [2, 2, 2]] as const) {
-      expect(() => resample(new Uint8Array(4), width, height, channels, fine, fine)).toThrow(/height x width pixels of 1 or 3 channels/);
+      expect(() => addon.resample(new Uint8Array(4), width, height, channels, fine, fine)).toThrow(/height x width pixels of 1 or 3 channels/);
     }
   });
 });

@@ -95,12 +95,21 @@ export interface NativeSession {
   dispose(): Promise<void>;
   readonly isa: string;
 }
+/** What each output pixel of an axis takes: `count` weights, in units of 2^-22, of the inputs from `first` on. */
+export interface NativeTaps {
+  readonly first: Int32Array;
+  readonly count: Int32Array;
+  /** Of one output pixel after the other. */
+  readonly weights: Int32Array;
+}
 /** The addon as native/addon.cc exports it. Its errors carry a `code` of src/errors.ts. */
 export interface Binding {
   /** What a session without the option uses. */
   activeIsa(): string;
   /** What this processor and this build can run, slowest first. */
   supportedIsas(): Isa[];
+  /** [height, width, channels] to [channels, rows, columns], off the JavaScript thread; `pixels` must not change meanwhile. */
+  resample(pixels: Uint8Array, width: number, height: number, channels: number, columns: NativeTaps, rows: NativeTaps): Promise<Uint8Array>;
   Session: new (model: NativeModel, options: { threads: number; niceness?: number; isa?: string }) => NativeSession;
 }
 

@@ -58,6 +58,27 @@ async function meanErrors(network: TrainedNetwork, data: { images: Float32Array;
   return errors.reduce((a, b) => a + b) / errors.length;
 }
 
+/** Root mean square over all neurons of theta spikes / T - activation, in units of theta. */
+async function residual(given: TrainedNetwork, data: { images: Float32Array; count: number }, timeSteps: number): Promise<number> {
+  const { model } = convert(given);
+  await using session = await SpikingSession.create(model, { threads: 1 });
+  const split = { images: data.images, labels: new Uint8Array(data.count), count: data.count };
+  const { counts } = await session.run(split.images, { timeSteps, counts: true });
+  const spiking = model.layers.filter((layer): layer is SpikingLayer => layer.kind === 'spiking');
+  let [squares, neurons] = [0, 0];
+  await tapActivations(given, data, spiking.map(({ name }) => name), { batchSize: data.count }, (name, values) => {
+    const l = spiking.findIndex((layer) => layer.name === name);
+    const { shape, threshold, unit } = spiking[l]!;
+    const plane = elementCount(shape.slice(1));
+    values.forEach((value, i) => {
+      const c = Math.floor(i / plane) % shape[0]!;
+      squares += (counts![l]![i]! / timeSteps - value / (threshold[c]! * unit[c]!)) ** 2;
+    });
+    neurons += values.length;
+  });
+  return Math.sqrt(squares / neurons);
+}
+
 /** 1, 2, ... 1000 hundredths, as many negative values, and one outlier of 40. */
 const values = [...Array.from({ length: 1000 }, (_, i) => (i + 1) / 100), ...new Array<number>(1000).fill(-1), 40];
 const images = { images: Float32Array.from(values), count: values.length };
@@ -114,14 +135,26 @@ describe('calibrate', () => {
     expect(Math.abs((await thresholdOf({ method: 'ltb' })) - theta)).toBeLessThan(0.03);
   });
 
-  test('finds a threshold for each channel; a silent one gets the middle one, none less than a sixteenth of it', async () => {
+  test('finds a threshold for each channel; a silent one without currents gets the middle one', async () => {
     const thresholds = async (given: TrainedNetwork, options: CalibrationOptions = {}): Promise<number[]> => {
       const { neurons } = await calibrate(given, images, { method: 'maximum', correct: 'none', ...options });
       return [...neurons!.get('act')!.threshold];
     };
-    expect(await thresholds(fourChannels())).toEqual([40, 80, 40, 2.5]);
+    expect(await thresholds(fourChannels())).toEqual([40, 80, 40, 1]);
     expect(await thresholds(fourChannels(), { perChannel: false })).toEqual([80, 80, 80, 80]);
     expect(await thresholds(fourChannels(6))).toEqual([6, 6, 6, 1]);
+  });
+
+  test('a silent channel gets a threshold as small as its currents, and none less than 1 / 512 of those', async () => {
+    const given = fourChannels();
+    const weight = Float32Array.of(1, 2, -0.01, 3000);
+    const parameters = new Map(given.parameters).set('conv.weight', { shape: [4, 1, 1, 1], data: weight });
+    const found = async (largest: number): Promise<number[]> => {
+      const positive = { images: Float32Array.of(largest / 2, largest), count: 2 };
+      return [...(await calibrate({ ...given, parameters }, positive, { method: 'maximum', correct: 'none' })).neurons!.get('act')!.threshold];
+    };
+    (await found(0.004)).forEach((theta, c) => expect(theta / Math.abs(weight[c]!)).toBeCloseTo(0.004, 6));
+    (await found(0.001)).forEach((theta, c) => expect(theta / Math.abs(weight[c]!)).toBeCloseTo(1 / 512, 6));
   });
 
   test('a capped relu converts as it is: its cap is the threshold', () => {
@@ -152,6 +185,20 @@ describe('calibrate', () => {
     }
   });
 
+  test('advanced comes nearer to the dense network than light, neuron by neuron, on images that it has not seen', async () => {
+    const deep = deepNetwork();
+    const random = new Random(4);
+    const draw = (count: number) => ({ images: Float32Array.from({ length: count * 2 * 64 }, () => random.normal()), count });
+    const [seen, unseen] = [draw(48), draw(40)];
+    const options = { method: 'percentile', percentile: 97, timeSteps: 16, correctionImages: 48, threads: 1 } as const;
+    const light = await calibrate(deep, seen, options);
+    const advanced = await calibrate(deep, seen, { ...options, correct: 'advanced' });
+    expect(advanced.provenance).toMatchObject({ calibration: { correct: 'advanced', correctionImages: 48 } });
+    expect(advanced.parameters).toBe(deep.parameters);
+    expect(await residual(advanced, unseen, 16)).toBeLessThan(await residual(light, unseen, 16));
+    expect((await calibrate(deep, seen, { ...options, correct: 'advanced' })).neurons).toEqual(advanced.neurons);
+  }, 60_000);
+
   test('makes a network that converts, and says in the provenance how', async () => {
     expect(() => convert(network())).toThrow(/relu has no threshold\. Calibrate it on images first/);
     const calibrated = await calibrate(network(), images, { correct: 'none' });
@@ -175,6 +222,7 @@ describe('calibrate', () => {
     [{ threshold: Float64Array.of(2, 2) }, /threshold is not 1 finite numbers/],
     [{ threshold: Float64Array.of(0) }, /its threshold 0 is not positive/],
     [{ threshold: Float64Array.of(2), bias: Float64Array.of(NaN) }, /bias is not 1 finite numbers/],
+    [{ threshold: Float64Array.of(2), weights: [Float64Array.of(1, 2)] }, /calibrated weights are not 1 finite numbers/],
   ])('settings that do not fit are refused: %o', (settings, message) => {
     expect(() => convert({ ...network(), neurons: new Map([['act', settings]]) })).toThrow(message);
   });
@@ -186,7 +234,7 @@ describe('calibrate', () => {
     [images, { percentile: 0 }, 'INVALID_ARGUMENT', /percentile/],
     [images, { timeSteps: 1.5 }, 'INVALID_ARGUMENT', /timeSteps/],
     [images, { timeSteps: 1 }, 'INVALID_ARGUMENT', /timeSteps/],
-    [images, { correct: 'heavy' as never }, 'INVALID_ARGUMENT', /Unknown correction "heavy"\. Should be one of: light, none/],
+    [images, { correct: 'heavy' as never }, 'INVALID_ARGUMENT', /Unknown correction "heavy"\. Should be one of: light, advanced, none/],
     [images, { correctionImages: 0 }, 'INVALID_ARGUMENT', /correctionImages/],
   ] as const)('refuses %j %j', async (given, options, code, message) => {
     await expect(calibrate(network(), given, options)).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });

@@ -40,7 +40,7 @@ const int16_t* pixelAt(const Chunk& chunk, const Position& at, uint32_t frame, i
 
 }  // namespace
 
-void accumulateIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+void accumulateDiagonal(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
                         uint32_t block, int32_t* acc) {
   const uint32_t width = layer.wordsOf(block);
   std::memset(acc, 0, sizeof(int32_t) * chunk.steps * width);
@@ -48,8 +48,12 @@ void accumulateIdentity(const Chunk& chunk, const Synapse& synapse, const Layer&
   // Equal channels mean equal blocks, so the layer's block is the source's.
   const uint8_t* words = chunk.storeOf(source).words.data() + static_cast<size_t>(block) * layer.width * chunk.word.bytes;
   const size_t stride = chunk.wordStride(source);
-  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t, int32_t, int32_t y, int32_t x, int32_t) {
-    chunk.word.identity(words + at.in(source.shape, y, x) * stride, chunk.steps, width, acc);
+  const int32_t* weights = synapse.diagonal.data() + static_cast<size_t>(block) * layer.width;
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
+    for (int32_t k = 0; k < count; ++k) {
+      const int32_t* row = weights + static_cast<size_t>(tap + k) * source.channelStride();
+      chunk.word.diagonal(words + at.in(source.shape, y, x + k) * stride, row, chunk.steps, width, acc);
+    }
   });
 }
 

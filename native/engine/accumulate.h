@@ -6,8 +6,8 @@ namespace noisefloor {
 // What a synapse sums up at one output position, for one block of output channels: acc of src/snn/model.ts.
 // The gather method is not here: its lists are made once for all blocks, see layer_pass.cc.
 
-/// Spiking sources: acc [steps][width], overwritten; of an identity [steps][words of the block].
-void accumulateIdentity(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
+/// Spiking sources: acc [steps][width], overwritten; diagonal (depthwise and identity) [steps][words of the block].
+void accumulateDiagonal(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
                         uint32_t block, int32_t* acc);
 void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
                        uint32_t block, int32_t* acc);

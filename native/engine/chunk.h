@@ -21,15 +21,15 @@ struct WordKernels {
   uint32_t bytes;
   FireFn* fire;
   IndexFn* index;
-  IdentityFn* identity;
+  DiagonalFn* diagonal;
   MergeWordsFn* mergeWords;  ///< null where merging lists is faster
 };
 
 inline WordKernels wordKernels(const Kernels& k, Isa isa, uint32_t steps) {
-  if (steps <= 8) return {1, k.fire_u8, k.index_u8, k.identity_u8, isa == Isa::avx512 ? k.mergeWords_u8 : nullptr};
-  if (steps <= 16) return {2, k.fire_u16, k.index_u16, k.identity_u16, nullptr};
-  if (steps <= 32) return {4, k.fire_u32, k.index_u32, k.identity_u32, nullptr};
-  return {8, k.fire_u64, k.index_u64, k.identity_u64, nullptr};
+  if (steps <= 8) return {1, k.fire_u8, k.index_u8, k.diagonal_u8, isa == Isa::avx512 ? k.mergeWords_u8 : nullptr};
+  if (steps <= 16) return {2, k.fire_u16, k.index_u16, k.diagonal_u16, nullptr};
+  if (steps <= 32) return {4, k.fire_u32, k.index_u32, k.diagonal_u32, nullptr};
+  return {8, k.fire_u64, k.index_u64, k.diagonal_u64, nullptr};
 }
 
 inline StepLists stepLists(uint32_t steps) {

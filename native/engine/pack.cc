@@ -100,6 +100,16 @@ void packGroupRows(const WeightView& weights, int32_t inChannels, const Layer& l
   }
 }
 
+void packDiagonal(const WeightView& weights, const Layer& layer, Synapse& synapse) {
+  const size_t stride = layer.channelStride();
+  synapse.diagonal.assign(weights.taps() * stride, 0);
+  for (size_t tap = 0; tap < weights.taps(); ++tap) {
+    for (size_t c = 0; c < static_cast<size_t>(layer.shape.channels); ++c) {
+      synapse.diagonal[tap * stride + c] = weights.at(c, 0, tap);
+    }
+  }
+}
+
 /// Non-zero weights of each input, [tap][channel].
 std::vector<uint32_t> countNonZero(const WeightView& weights, size_t channels, const Layer& layer, const Synapse& synapse) {
   const size_t outPerGroup = static_cast<size_t>(layer.shape.channels / synapse.groups);
@@ -120,6 +130,7 @@ std::vector<uint32_t> countNonZero(const WeightView& weights, size_t channels, c
 void packWeights(const SynapseDescription& description, const Layer& layer, Synapse& synapse) {
   const int32_t inChannels = synapse.geometry.source.channels;
   if (!description.convolution) {
+    synapse.diagonal.assign(layer.channelStride(), 1);
     synapse.fanout = Fanout(synapse.geometry, layer.shape, std::vector<uint32_t>(static_cast<size_t>(inChannels), 1));
     return;
   }
@@ -129,6 +140,8 @@ void packWeights(const SynapseDescription& description, const Layer& layer, Syna
     packRows(weights, inChannels, layer, synapse);
   } else if (synapse.method == Method::dense) {
     packMatrix(weights, inChannels, layer, synapse);
+  } else if (synapse.method == Method::depthwise) {
+    packDiagonal(weights, layer, synapse);
   } else {
     packGroupRows(weights, inChannels, layer, synapse);
   }

@@ -55,9 +55,11 @@ Geometry makeGeometry(const SynapseDescription& s, const Shape& source) {
   return g;
 }
 
-Method methodOf(const SynapseDescription& s) {
+Method methodOf(const SynapseDescription& s, const Shape& source, const Shape& target) {
   const bool analog = s.source == inputSource;
   if (!s.convolution) return analog ? Method::denseIdentity : Method::identity;
+  const bool depthwise = s.groups > 1 && s.groups == source.channels && s.groups == target.channels;
+  if (depthwise && !analog) return Method::depthwise;
   if (s.groups > 1) return analog ? Method::denseGrouped : Method::grouped;
   return analog ? Method::dense : Method::gather;
 }
@@ -70,7 +72,7 @@ std::vector<int32_t> padded(const std::vector<int32_t>& values, const Layer& lay
 
 Synapse makeSynapse(const SynapseDescription& s, const Shape& source, const Layer& layer) {
   Synapse synapse;
-  synapse.method = methodOf(s);
+  synapse.method = methodOf(s, source, layer.shape);
   synapse.source = s.source;
   synapse.groups = s.convolution ? s.groups : 1;
   synapse.geometry = makeGeometry(s, source);
@@ -147,7 +149,7 @@ void assignSlots(Plan& plan) {
     for (const Synapse& s : plan.layers[i].synapses) {
       if (s.analog()) continue;
       lastReader[static_cast<size_t>(s.source)] = i;
-      if (s.method == Method::identity) continue;
+      if (s.method == Method::identity || s.method == Method::depthwise) continue;
       Layer& source = plan.layers[static_cast<size_t>(s.source)];
       (s.merged ? source.merged : source.listed) = true;
     }

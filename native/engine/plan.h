@@ -15,6 +15,7 @@ namespace noisefloor {
 enum class Method {
   gather,          ///< spiking source, convolution: adds the weight rows of the spiking inputs
   grouped,         ///< spiking source, convolution with groups: adds each spike to its group's channels
+  depthwise,       ///< spiking source, convolution of each channel with itself
   identity,        ///< spiking source, channel by channel
   dense,           ///< analog input, convolution, once for all steps
   denseGrouped,    ///< analog input, convolution with groups
@@ -42,6 +43,9 @@ struct Synapse {
 
   // grouped, denseGrouped: [tap][channel][outChannels / groups].
   std::vector<int16_t> groupRows;
+
+  // depthwise, identity: [tap][channelStride], zero beyond the channels.
+  std::vector<int32_t> diagonal;
 
   Fanout fanout;
 

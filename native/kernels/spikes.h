@@ -17,9 +17,9 @@ constexpr uint32_t listSlack = 16;
 using IndexFn = void(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, uint32_t listCount,
                      uint32_t* indices, uint32_t* starts);
 
-/// Adds the spikes of one position to accumulators: acc[t][w] += bit t of words[w], for t < steps, w < width.
-/// width is a multiple of 16. Accumulator: int32; at most one spike a call, so exact for 2^31 calls.
-using IdentityFn = void(const void* words, uint32_t steps, uint32_t width, int32_t* acc);
+/// Adds the spikes of one position, each with the weight of its own channel: acc[t][w] += weights[w] where bit t of words[w]
+/// is set, for t < steps, w < width. width is a multiple of 16. Accumulator: int32; of int16 weights exact for 2^16 calls.
+using DiagonalFn = void(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, int32_t* acc);
 
 /// One row of source positions, seen through one row of a kernel.
 struct ListedRow {

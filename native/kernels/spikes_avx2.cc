@@ -108,14 +108,15 @@ inline void index(const void* words, uint32_t positions, uint32_t stride, const 
 }
 
 template <typename Word>
-inline void identity(const void* words, uint32_t steps, uint32_t width, int32_t* acc) {
-  const __m256i one = _mm256_set1_epi32(1);
+inline void diagonal(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, int32_t* acc) {
   for (uint32_t w = 0; w < width; w += 8) {
+    const __m256i weight = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + w));
     __m256i bits = _mm256_setzero_si256();
     for (uint32_t t = 0; t < steps; ++t) {
       if (t % 32 == 0) bits = bits8(static_cast<const Word*>(words) + w, t / 32);
       __m256i* target = reinterpret_cast<__m256i*>(acc + static_cast<uint64_t>(t) * width + w);
-      _mm256_storeu_si256(target, _mm256_add_epi32(_mm256_loadu_si256(target), _mm256_and_si256(bits, one)));
+      const __m256i spikes = _mm256_srai_epi32(_mm256_slli_epi32(bits, 31), 31);
+      _mm256_storeu_si256(target, _mm256_add_epi32(_mm256_loadu_si256(target), _mm256_and_si256(spikes, weight)));
       bits = _mm256_srli_epi32(bits, 1);
     }
   }
@@ -128,8 +129,9 @@ inline void identity(const void* words, uint32_t steps, uint32_t width, int32_t*
   uint32_t listCount, uint32_t* indices, uint32_t* starts) { \
     index<Word>(words, positions, stride, rules, listCount, indices, starts);                                          \
   }                                                                                                         \
-  void identity_##suffix##__avx2(const void* words, uint32_t steps, uint32_t width, int32_t* acc) {         \
-    identity<Word>(words, steps, width, acc);                                                               \
+  void diagonal_##suffix##__avx2(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, \
+                                  int32_t* acc) {                                                           \
+    diagonal<Word>(words, weights, steps, width, acc);                                                      \
   }
 NF_SPIKES(u8, uint8_t)
 NF_SPIKES(u16, uint16_t)

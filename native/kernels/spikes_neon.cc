@@ -108,14 +108,15 @@ inline void index(const void* words, uint32_t positions, uint32_t stride, const 
 }
 
 template <typename Word>
-inline void identity(const void* words, uint32_t steps, uint32_t width, int32_t* acc) {
+inline void diagonal(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, int32_t* acc) {
   const uint32x4_t one = vdupq_n_u32(1);
   for (uint32_t w = 0; w < width; w += 4) {
+    const uint32x4_t weight = vreinterpretq_u32_s32(vld1q_s32(weights + w));
     uint32x4_t bits = vdupq_n_u32(0);
     for (uint32_t t = 0; t < steps; ++t) {
       if (t % 32 == 0) bits = bits4(static_cast<const Word*>(words) + w, t / 32);
       uint32_t* target = reinterpret_cast<uint32_t*>(acc + static_cast<uint64_t>(t) * width + w);
-      vst1q_u32(target, vaddq_u32(vld1q_u32(target), vandq_u32(bits, one)));
+      vst1q_u32(target, vaddq_u32(vld1q_u32(target), vandq_u32(vtstq_u32(bits, one), weight)));
       bits = vshrq_n_u32(bits, 1);
     }
   }
@@ -128,8 +129,9 @@ inline void identity(const void* words, uint32_t steps, uint32_t width, int32_t*
                               uint32_t listCount, uint32_t* indices, uint32_t* starts) {                           \
     index<Word>(words, positions, stride, rules, listCount, indices, starts);                                      \
   }                                                                                                                \
-  void identity_##suffix##__neon(const void* words, uint32_t steps, uint32_t width, int32_t* acc) {                \
-    identity<Word>(words, steps, width, acc);                                                                      \
+  void diagonal_##suffix##__neon(const void* words, const int32_t* weights, uint32_t steps, uint32_t width,        \
+                                  int32_t* acc) {                                                                  \
+    diagonal<Word>(words, weights, steps, width, acc);                                                             \
   }
 NF_SPIKES(u8, uint8_t)
 NF_SPIKES(u16, uint16_t)

@@ -22,10 +22,10 @@ inline void index(const void* words, uint32_t positions, uint32_t stride, const 
 }
 
 template <typename Word>
-inline void identity(const void* words, uint32_t steps, uint32_t width, int32_t* acc) {
+inline void diagonal(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, int32_t* acc) {
   const Word* word = static_cast<const Word*>(words);
   for (uint32_t t = 0; t < steps; ++t) {
-    for (uint32_t w = 0; w < width; ++w) acc[t * width + w] += static_cast<int32_t>((word[w] >> t) & 1);
+    for (uint32_t w = 0; w < width; ++w) acc[t * width + w] += (word[w] >> t) & 1 ? weights[w] : 0;
   }
 }
 
@@ -36,8 +36,9 @@ inline void identity(const void* words, uint32_t steps, uint32_t width, int32_t*
   uint32_t listCount, uint32_t* indices, uint32_t* starts) { \
     index<Word>(words, positions, stride, rules, listCount, indices, starts);                                               \
   }                                                                                                              \
-  void identity_##suffix##__scalar(const void* words, uint32_t steps, uint32_t width, int32_t* acc) {            \
-    identity<Word>(words, steps, width, acc);                                                                    \
+  void diagonal_##suffix##__scalar(const void* words, const int32_t* weights, uint32_t steps, uint32_t width,    \
+                                  int32_t* acc) {                                                                \
+    diagonal<Word>(words, weights, steps, width, acc);                                                           \
   }
 NF_SPIKES(u8, uint8_t)
 NF_SPIKES(u16, uint16_t)

@@ -176,16 +176,20 @@ void checkIndex(IndexFn* kernel) {
 }
 
 template <typename Word>
-void checkIdentity(IdentityFn* kernel) {
+void checkDiagonal(DiagonalFn* kernel) {
   for (uint32_t steps : stepCounts) {
     if (!holds<Word>(steps)) continue;
     for (uint32_t width : wordCounts) {
       const std::vector<Word> words = randomWords<Word>(width, steps, 2);
+      std::vector<int32_t> weights;
+      for (uint32_t w = 0; w < width; ++w) weights.push_back(static_cast<int32_t>(w * 7919 % 65536) - 32768);
       std::vector<int32_t> acc(steps * width + 8, guard);
-      kernel(words.data(), steps, width, acc.data());
+      kernel(words.data(), weights.data(), steps, width, acc.data());
       bool same = true;
       for (uint32_t t = 0; t < steps; ++t) {
-        for (uint32_t w = 0; w < width; ++w) same = same && acc[t * width + w] == guard + static_cast<int32_t>((words[w] >> t) & 1);
+        for (uint32_t w = 0; w < width; ++w) {
+          same = same && acc[t * width + w] == guard + ((words[w] >> t) & 1 ? weights[w] : 0);
+        }
       }
       CHECK(same);
       CHECK(std::count(acc.end() - 8, acc.end(), guard) == 8);
@@ -383,12 +387,12 @@ void check_index_u8(IndexFn* kernel) { checkIndex<uint8_t>(kernel); }
 void check_index_u16(IndexFn* kernel) { checkIndex<uint16_t>(kernel); }
 void check_index_u32(IndexFn* kernel) { checkIndex<uint32_t>(kernel); }
 void check_index_u64(IndexFn* kernel) { checkIndex<uint64_t>(kernel); }
-void check_identity_u8(IdentityFn* kernel) { checkIdentity<uint8_t>(kernel); }
-void check_identity_u16(IdentityFn* kernel) { checkIdentity<uint16_t>(kernel); }
-void check_identity_u32(IdentityFn* kernel) { checkIdentity<uint32_t>(kernel); }
+void check_diagonal_u8(DiagonalFn* kernel) { checkDiagonal<uint8_t>(kernel); }
+void check_diagonal_u16(DiagonalFn* kernel) { checkDiagonal<uint16_t>(kernel); }
+void check_diagonal_u32(DiagonalFn* kernel) { checkDiagonal<uint32_t>(kernel); }
 void check_mergeWords_u8(MergeWordsFn* kernel) { checkMergeWords(kernel); }
 void check_merge(MergeFn* kernel) { checkMerge(kernel); }
-void check_identity_u64(IdentityFn* kernel) { checkIdentity<uint64_t>(kernel); }
+void check_diagonal_u64(DiagonalFn* kernel) { checkDiagonal<uint64_t>(kernel); }
 
 }  // namespace
 

@@ -19,6 +19,8 @@ export interface CalibrationCommandOptions {
   calibrationPercentile?: number;
   calibrationTimeSteps?: number;
   calibrationCorrect?: CalibrationCorrection;
+  calibrationCorrectionImages?: number;
+  threads?: number;
 }
 
 /** Options of a command that calibrates relu networks. */
@@ -30,7 +32,8 @@ export function calibrationOptions(): Option[] {
     new Option('--calibration-images <n>', 'images from the first on (default: 512)').argParser(whole(1)),
     new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)').argParser(positiveNumber),
     new Option('--calibration-time-steps <t>', 'T of the error that mse makes least, and that corrections are measured at (default: 32)').argParser(whole(2, maxTimeSteps)),
-    new Option('--calibration-correct <what>', 'of bias and initial potential, layer by layer (default: light)').choices([...calibrationCorrections]),
+    new Option('--calibration-correct <what>', 'layer by layer: light of bias and initial potential, advanced of the weights too (default: light)').choices([...calibrationCorrections]),
+    new Option('--calibration-correction-images <n>', 'images of those that corrections run on (default: 32)').argParser(whole(1)),
   ];
 }
 
@@ -66,11 +69,14 @@ export async function calibrated(
 
 function libraryOptions(options: CalibrationCommandOptions): CalibrationOptions {
   const { calibration: method, calibrationScope: scope, calibrationPercentile: percentile, calibrationTimeSteps: timeSteps, calibrationCorrect: correct = 'light' } = options;
+  const { calibrationCorrectionImages: correctionImages, threads } = options;
   return {
     ...(method && { method }),
     ...(scope && { perChannel: scope === 'channel' }),
     ...(percentile !== undefined && { percentile }),
     ...(timeSteps !== undefined && { timeSteps }),
+    ...(correctionImages !== undefined && { correctionImages }),
+    ...(threads !== undefined && { threads }),
     correct,
   };
 }

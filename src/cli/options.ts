@@ -100,7 +100,7 @@ export function htmlPath(text: string): string {
 /** The options that several commands share, worded once. */
 export const shared = {
   json: () => new Option('--json', 'print one JSON document on stdout').default(false),
-  threads: () => new Option('--threads <n>', 'threads (default: all cores)').argParser(whole(1, 1024)),
+  threads: (what = 'threads') => new Option('--threads <n>', `${what} (default: all cores)`).argParser(whole(1, 1024)),
   limit: () => new Option('--limit <n>', 'only the first n images (default: all)').argParser(whole(1)),
   seed: (help = 'decides everything that is drawn') => new Option('--seed <s>', help).argParser(whole(0)).default(0),
   timeSteps: (preset: readonly number[]) =>

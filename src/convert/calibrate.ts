@@ -7,10 +7,15 @@ import { elementCount } from '../tensor.js';
 import { measureHistograms, type CalibrationImages, type Histogram, type TapOptions } from './activations.js';
 import { correctNeurons } from './correct.js';
 import { conversionError } from './current.js';
+import { settleThresholds } from './floors.js';
+import { fold } from './fold.js';
 import { checkThresholdOptions, chooseThreshold, type ThresholdOptions, type ThresholdRule } from './thresholds.js';
 
-export const calibrationCorrections = ['light', 'none'] as const;
-/** `light`: bias and initial potential of each channel, see `correctNeurons`. `none`: thresholds alone. */
+export const calibrationCorrections = ['light', 'advanced', 'none'] as const;
+/**
+ * `light`: bias and initial potential of each channel, see `correctNeurons`. `advanced`: before that, the weights of each layer are
+ * trained on the images, see `reconstructLayer`. `none`: thresholds alone.
+ */
 export type CalibrationCorrection = (typeof calibrationCorrections)[number];
 
 export interface CalibrationOptions extends ThresholdOptions, TapOptions {
@@ -20,6 +25,8 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
   readonly correct?: CalibrationCorrection;
   /** Images that corrections are measured on, spread over all. Default 32. */
   readonly correctionImages?: number;
+  /** Of `advanced`: the order of the images. Default 0. */
+  readonly seed?: number;
   /** Called after each layer that is corrected. */
   readonly onLayer?: (name: string, done: number, total: number) => void;
 }
@@ -28,8 +35,8 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
  * Finds what the spiking neurons of every relu activation need, from images: the result converts. Runs the dense network in
  * ONNX Runtime and, for corrections, the spiking one in the engine, once for each layer up to it.
  *
- * A channel that is silent on all images gets the middle one of the thresholds of its layer, and none gets less than a
- * sixteenth of it. A capped relu (ReLU6) has no threshold above its cap.
+ * A channel that is silent on all images gets a threshold that its own largest current is for as usual in its layer, see
+ * `settleThresholds`. A capped relu (ReLU6) has no threshold above its cap.
  *
  * @param images a few hundred of the training split. Not the test images.
  * @throws NoisefloorError INVALID_ARGUMENT without images or without a relu; CONVERSION where a layer is silent on all
@@ -41,7 +48,7 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
   const { perChannel = true, correct = 'light', correctionImages = 32, onLayer } = options;
   if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
   if (!Number.isInteger(correctionImages) || correctionImages < 1) throw invalidArgument('correctionImages', 'whole number >= 1', correctionImages);
-  if (correct === 'light' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
+  if (correct !== 'none' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
   const pixels = elementCount(network.graph.input.shape);
   if (images.count < 1 || images.images.length !== images.count * pixels) {
     throw invalidArgument('images.length', `${pixels} for each of ${images.count} images, one or more,`, images.images.length);
@@ -51,17 +58,17 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
     throw new NoisefloorError('INVALID_ARGUMENT', `${network.graph.name} has no relu activation: nothing to calibrate. Convert it as it is.`);
   }
   const histograms = await measureHistograms(network, images, layers.map(({ name }) => name), perChannel, options);
-  const shapes = inferShapes(network.graph);
-  const neurons = new Map<string, NeuronSettings>(network.neurons);
-  for (const node of layers) {
-    const found = layerThresholds(node, histograms.get(node.name)!, rule);
-    const channels = shapes.get(node.name)![0]!;
-    neurons.set(node.name, { threshold: perChannel ? found : new Float64Array(channels).fill(found[0]!) });
-  }
-  const calibration = { ...describe(rule, perChannel, images.count), correct, ...(correct === 'light' && { correctionImages: Math.min(correctionImages, images.count) }) };
+  const found = new Map(layers.map((node) => [node.name, layerThresholds(node, histograms.get(node.name)!, rule)]));
+  const neurons = perChannel ? perChannelNeurons(network, layers, found) : perLayerNeurons(network, found);
+  const calibration = { ...describe(rule, perChannel, images.count), correct, ...(correct !== 'none' && { correctionImages: Math.min(correctionImages, images.count) }) };
   const calibrated = { ...network, neurons, provenance: { ...network.provenance, calibration } };
   if (correct === 'none') return calibrated;
-  return correctNeurons(calibrated, spread(images, correctionImages), { ...options, timeSteps: rule.timeSteps, ...(onLayer && { onLayer }) });
+  return correctNeurons(calibrated, spread(images, correctionImages), {
+    ...options,
+    timeSteps: rule.timeSteps,
+    weights: correct === 'advanced',
+    ...(onLayer && { onLayer }),
+  });
 }
 
 /** `count` of the images, evenly apart. */
@@ -76,26 +83,34 @@ function spread({ images, count: all }: CalibrationImages, count: number): Calib
   return { images: chosen, count };
 }
 
-/**
- * Of the middle threshold of a layer, at least: a channel that hardly speaks on these images may speak on others, and 32 bits
- * have no room for currents of ten thousand thresholds.
- */
-const leastShare = 1 / 16;
-
 function isRelu(node: GraphNode): node is ActivationNode {
   return node.op === 'activation' && node.activation.kind === 'relu';
 }
 
-function layerThresholds({ name, activation }: ActivationNode, histograms: readonly Histogram[], rule: ThresholdRule): Float64Array {
+/** Of each histogram; 0 where it is of a silent channel. */
+function layerThresholds(node: ActivationNode, histograms: readonly Histogram[], rule: ThresholdRule): Float64Array {
   const largest = histograms.reduce((most, histogram) => (histogram.largest <= most ? most : histogram.largest), 0);
   if (!(largest > 0 && Number.isFinite(largest))) {
-    throw conversionError(name, `its largest activation on the images is ${largest}`, 'Calibrate on other images, or train again.');
+    throw conversionError(node.name, `its largest activation on the images is ${largest}`, 'Calibrate on other images, or train again.');
   }
-  const chosen = histograms.map((histogram) => (histogram.largest > 0 ? chooseThreshold(histogram, rule) : 0));
-  const active = chosen.filter((theta) => theta > 0).sort((a, b) => a - b);
-  const usual = active[Math.floor(active.length / 2)]!;
-  const cap = activation.kind === 'relu' ? (activation.cap ?? Infinity) : Infinity;
-  return Float64Array.from(chosen, (theta) => Math.min(cap, theta > 0 ? Math.max(theta, usual * leastShare) : usual));
+  return Float64Array.from(histograms, (histogram) => (histogram.largest > 0 ? Math.min(capOf(node), chooseThreshold(histogram, rule)) : 0));
+}
+
+function capOf({ activation }: ActivationNode): number {
+  return activation.kind === 'relu' ? (activation.cap ?? Infinity) : Infinity;
+}
+
+function perLayerNeurons({ graph, neurons }: TrainedNetwork, found: ReadonlyMap<string, Float64Array>): Map<string, NeuronSettings> {
+  const shapes = inferShapes(graph);
+  const layers = [...found].map(([name, [threshold]]) => [name, { threshold: new Float64Array(shapes.get(name)![0]!).fill(threshold!) }] as const);
+  return new Map<string, NeuronSettings>([...(neurons ?? []), ...layers]);
+}
+
+function perChannelNeurons(network: TrainedNetwork, layers: readonly ActivationNode[], found: ReadonlyMap<string, Float64Array>): Map<string, NeuronSettings> {
+  const draft = [...found].map(([name, thresholds]) => [name, { threshold: thresholds.map((theta) => theta || 1) }] as const);
+  const folded = fold({ ...network, neurons: new Map([...(network.neurons ?? []), ...draft]) });
+  const caps = new Map(layers.map((node) => [node.name, capOf(node)]));
+  return new Map([...(network.neurons ?? []), ...settleThresholds(folded, found, (name) => caps.get(name)!)]);
 }
 
 function describe({ method, timeSteps, percentile }: ThresholdRule, perChannel: boolean, images: number): object {

@@ -1,14 +1,20 @@
 import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
 import { inferShapes } from '../graph/shapes.js';
-import type { ReadoutLayer, SnnLayer, SpikingModel } from '../snn/model.js';
+import type { SnnLayer, SpikingModel } from '../snn/model.js';
 import { SpikingSession } from '../snn/session.js';
 import { elementCount } from '../tensor.js';
 import { channelMeans, imageBatches, tapActivations, type CalibrationImages, type TapOptions } from './activations.js';
 import { fold } from './fold.js';
 import type { FoldedLayer, FoldedNetwork, FoldedSpiking } from './folded.js';
-import { assembleModel, quantize } from './quantize.js';
+import { reconstructLayer } from './reconstruct.js';
+import { layerSamples } from './samples.js';
+import { integerLayer, truncatedModel } from './truncated.js';
 
 export interface CorrectionOptions extends TapOptions {
+  /** Also trains the weights of each layer, see `reconstructLayer`. Default false. */
+  readonly weights?: boolean;
+  /** Of the order in which that sees the images. Default 0. */
+  readonly seed?: number;
   /** Spikes are counted over T steps and over T / 2. */
   readonly timeSteps: number;
   /** Called after each layer. */
@@ -48,14 +54,29 @@ export async function correctNeurons(network: TrainedNetwork, images: Calibratio
     const activity = dense.get(layer.name);
     let settled: FoldedLayer = layer;
     if (layer.kind === 'spiking' && activity) {
-      const model = truncatedModel(folded, [...done, integerLayer(folded, layer, options.timeSteps)]);
-      settled = corrected(layer, activity, await spikeRates(model, network, images, options), options.timeSteps);
+      const trained = options.weights ? await reconstructed(network, folded, done, layer, images, options) : layer;
+      const model = truncatedModel(folded, [...done, integerLayer(folded, trained, options.timeSteps)]);
+      settled = corrected(trained, activity, await spikeRates(model, network, images, options), options.timeSteps);
       neurons.set(layer.name, { threshold: layer.threshold, ...difference(layer, settled, neurons.get(layer.name)!) });
       options.onLayer?.(layer.name, names.indexOf(layer.name) + 1, names.length);
     }
     done.push(integerLayer(folded, settled, options.timeSteps));
   }
   return { ...network, neurons };
+}
+
+/** The layer, trained on what the corrected ones before it give. */
+async function reconstructed(
+  network: TrainedNetwork,
+  folded: FoldedNetwork,
+  done: readonly SnnLayer[],
+  layer: FoldedSpiking,
+  images: CalibrationImages,
+  options: CorrectionOptions,
+): Promise<FoldedSpiking> {
+  if (images.count < 2) return layer;
+  const { sources, target } = await layerSamples(network, folded, done, layer, images, options);
+  return (await reconstructLayer(layer, sources, target, images.count, options)).layer;
 }
 
 async function denseActivity(
@@ -79,39 +100,6 @@ async function denseActivity(
     });
   });
   return activities;
-}
-
-function integerLayer(folded: FoldedNetwork, layer: FoldedLayer, timeSteps: number): SnnLayer {
-  return quantize({ ...folded, layers: [layer] }, { weights: 'int8', timeSteps }).layers[0]!.layer;
-}
-
-/** The first layers, with a read-out that reads nothing. */
-function truncatedModel(folded: FoldedNetwork, layers: readonly SnnLayer[]): SpikingModel {
-  const { name, shape } = layers.at(-1)!;
-  const [channels, height, width] = shape as [number, number, number];
-  const readout: ReadoutLayer = {
-    kind: 'readout',
-    name: `${name}.nothing`,
-    shape: [1, 1, 1],
-    synapses: [
-      {
-        kind: 'conv2d',
-        source: name,
-        kernel: [1, 1],
-        stride: [height, width],
-        padding: [0, 0, 0, 0],
-        groups: 1,
-        shift: 0,
-        weight: new Int8Array(channels),
-        multiplier: Int32Array.of(1),
-      },
-    ],
-    bias: new Int32Array(1),
-    unit: Float64Array.of(1),
-  };
-  const { inputScale } = quantize({ ...folded, layers: [] }, { weights: 'int8', timeSteps: 1 });
-  const model = assembleModel({ ...folded, classes: ['nothing'] }, { inputScale, layers: [] }, name, {});
-  return { ...model, layers: [...layers, readout] };
 }
 
 interface SpikeRates {
@@ -168,5 +156,7 @@ function within(value: number, most: number): number {
 /** The settings that make `after` of `before`. */
 function difference(before: FoldedSpiking, after: FoldedSpiking, settings: NeuronSettings): Omit<NeuronSettings, 'threshold'> {
   const bias = after.bias.map((b, c) => b - before.bias[c]! + (settings.bias?.[c] ?? 0));
-  return { bias, initialPotential: after.initialPotential };
+  const weights = after.synapses.map((synapse) => (synapse.kind === 'conv2d' ? synapse.weight : undefined));
+  const changed = after.synapses.some((synapse, i) => synapse !== before.synapses[i]);
+  return { bias, initialPotential: after.initialPotential, ...(changed && { weights }) };
 }

@@ -197,7 +197,7 @@ function finishSum(name: string, { shape, synapses, bias }: Current): Omit<Folde
   return { name, shape, synapses: synapses.map((synapse) => finishSynapse(synapse, shape[0]!)), bias };
 }
 
-function spikingLayer(name: string, current: Current, { threshold, initialPotential, bias }: NeuronSettings): FoldedSpiking {
+function spikingLayer(name: string, current: Current, { threshold, initialPotential, bias, weights }: NeuronSettings): FoldedSpiking {
   const sum = finishSum(name, current);
   for (const [what, values] of Object.entries({ threshold, initialPotential, bias })) {
     if (values === undefined || (values.length === sum.bias.length && values.every(Number.isFinite))) continue;
@@ -208,10 +208,18 @@ function spikingLayer(name: string, current: Current, { threshold, initialPotent
   return {
     kind: 'spiking',
     ...sum,
+    ...(weights && { synapses: sum.synapses.map((synapse, i) => withWeights(name, synapse, weights[i])) }),
     bias: bias ? sum.bias.map((b, c) => b + bias[c]!) : sum.bias,
     threshold,
     initialPotential: initialPotential ?? threshold.map((theta) => theta / 2),
   };
+}
+
+function withWeights(name: string, synapse: FoldedSynapse, weight: Float64Array | undefined): FoldedSynapse {
+  if (weight === undefined) return synapse;
+  if (synapse.kind === 'conv2d' && weight.length === synapse.weight.length && weight.every(Number.isFinite)) return { ...synapse, weight };
+  const wanted = synapse.kind === 'conv2d' ? `${synapse.weight.length} finite numbers` : 'none, those of an identity';
+  throw conversionError(name, `its calibrated weights are not ${wanted}`, 'Calibrate this network.');
 }
 
 /**

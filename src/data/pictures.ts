@@ -24,7 +24,7 @@ export interface DecodeOptions {
 export async function decodePicture(sharp: Sharp, bytes: Uint8Array, name: string, options: DecodeOptions): Promise<Uint8Array> {
   try {
     if (!options.preprocessing) return toPlanes(await covering(sharp, bytes, options));
-    return resizeAndCrop(await plainPixels(sharp, bytes, options), options.preprocessing);
+    return await resizeAndCrop(await plainPixels(sharp, bytes, options), options.preprocessing);
   } catch (error) {
     if (error instanceof NoisefloorError) throw error;
     throw new NoisefloorError(

@@ -1,3 +1,4 @@
+import { binding, type NativeTaps } from '../native.js';
 import { cropStart, resizedSize, type Interpolation, type Preprocessing } from './preprocessing.js';
 
 /** Bytes, [height, width, channels]. */
@@ -10,7 +11,6 @@ export interface Pixels {
 
 /** Of weights as integers, as in Pillow: 32 - 8 bits of a pixel - 2 of headroom. */
 const precision = 22;
-const half = 2 ** (precision - 1);
 
 const filters: Readonly<Record<Interpolation, { readonly support: number; readonly weight: (x: number) => number }>> = {
   bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
@@ -24,101 +24,37 @@ function cubic(x: number): number {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-/** What an output pixel takes: weights of the inputs from `first` on. */
-interface Taps {
-  readonly first: number;
-  readonly weights: Int32Array;
-}
-
 /**
  * torchvision's Resize and CenterCrop of a Pillow image, bit for bit: Pillow's resampling (Resample.c) in integers, first
- * along rows, then along columns, of only what the crop keeps. libvips rounds in other places, which changes the answer of
+ * along rows, then along columns, of only what the crop keeps; in the addon, off the JavaScript thread. libvips rounds in other places, which changes the answer of
  * a network on 1 of 150 pictures.
  *
  * @returns bytes, [channels, crop, crop]
  */
-export function resizeAndCrop(pixels: Pixels, { resize, crop, interpolation }: Preprocessing): Uint8Array {
-  const { width, height, channels } = pixels;
+export function resizeAndCrop({ data, width, height, channels }: Pixels, { resize, crop, interpolation }: Preprocessing): Promise<Uint8Array> {
   const [scaledWidth, scaledHeight] = resizedSize(width, height, resize);
   const columns = tapsOf(width, scaledWidth, interpolation, cropStart(scaledWidth, crop), crop);
   const rows = tapsOf(height, scaledHeight, interpolation, cropStart(scaledHeight, crop), crop);
-  const top = rows[0]!.first;
-  const last = rows[crop - 1]!;
-  const strips = alongRows(pixels, columns, top, last.first + last.weights.length);
-  return alongColumns(strips, rows, top, crop, channels);
+  return binding().resample(data, width, height, channels, columns, rows);
 }
 
 /** Of `count` output pixels from `start` on, where `from` pixels become `to`. */
-function tapsOf(from: number, to: number, interpolation: Interpolation, start: number, count: number): Taps[] {
+function tapsOf(from: number, to: number, interpolation: Interpolation, start: number, count: number): NativeTaps {
   const { support, weight } = filters[interpolation];
   const scale = from / to;
   const stretch = Math.max(scale, 1); // antialiasing
-  return Array.from({ length: count }, (_, i) => {
+  const first = new Int32Array(count);
+  const counts = new Int32Array(count);
+  const weights: number[] = [];
+  for (let i = 0; i < count; i++) {
     const centre = (start + i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(centre - support * stretch + 0.5));
-    const end = Math.min(from, Math.trunc(centre + support * stretch + 0.5));
-    const weights = Float64Array.from({ length: end - first }, (__, k) => weight((first + k - centre + 0.5) / stretch));
-    const sum = weights.reduce((all, one) => all + one, 0);
-    return { first, weights: Int32Array.from(weights, (one) => roundAway((one / sum) * 2 ** precision)) };
-  });
-}
-
-/** The rows from `top` up to `bottom`, scaled: [bottom - top, columns, channels]. */
-function alongRows(pixels: Pixels, columns: readonly Taps[], top: number, bottom: number): Uint8ClampedArray {
-  const strips = new Uint8ClampedArray((bottom - top) * columns.length * pixels.channels);
-  const row = pixels.channels === 3 ? colourRow : greyRow;
-  for (let y = top, out = 0; y < bottom; y++, out += columns.length * pixels.channels) {
-    row(pixels.data, y * pixels.width * pixels.channels, columns, strips, out);
+    first[i] = Math.max(0, Math.trunc(centre - support * stretch + 0.5));
+    counts[i] = Math.min(from, Math.trunc(centre + support * stretch + 0.5)) - first[i]!;
+    const found = Array.from({ length: counts[i]! }, (_, k) => weight((first[i]! + k - centre + 0.5) / stretch));
+    const sum = found.reduce((all, one) => all + one, 0);
+    for (const one of found) weights.push(roundAway((one / sum) * 2 ** precision));
   }
-  return strips;
-}
-
-/** Three sums at a time: a weight is loaded once. */
-function colourRow(data: Uint8Array, row: number, columns: readonly Taps[], strips: Uint8ClampedArray, start: number): void {
-  for (let x = 0, out = start; x < columns.length; x++, out += 3) {
-    const { first, weights } = columns[x]!;
-    let red = half;
-    let green = half;
-    let blue = half;
-    for (let k = 0, at = row + first * 3; k < weights.length; k++, at += 3) {
-      const weight = weights[k]!;
-      red += data[at]! * weight;
-      green += data[at + 1]! * weight;
-      blue += data[at + 2]! * weight;
-    }
-    strips[out] = red >> precision;
-    strips[out + 1] = green >> precision;
-    strips[out + 2] = blue >> precision;
-  }
-}
-
-function greyRow(data: Uint8Array, row: number, columns: readonly Taps[], strips: Uint8ClampedArray, start: number): void {
-  for (let x = 0; x < columns.length; x++) {
-    const { first, weights } = columns[x]!;
-    let sum = half;
-    for (let k = 0; k < weights.length; k++) sum += data[row + first + k]! * weights[k]!;
-    strips[start + x] = sum >> precision;
-  }
-}
-
-/** @returns planes, [channels, rows, width] */
-function alongColumns(strips: Uint8ClampedArray, rows: readonly Taps[], top: number, width: number, channels: number): Uint8Array {
-  const planes = new Uint8ClampedArray(channels * rows.length * width);
-  const length = width * channels;
-  const sums = new Int32Array(length);
-  rows.forEach(({ first, weights }, y) => {
-    sums.fill(half);
-    for (let k = 0; k < weights.length; k++) {
-      const weight = weights[k]!;
-      const from = (first - top + k) * length;
-      for (let i = 0; i < length; i++) sums[i]! += strips[from + i]! * weight;
-    }
-    for (let c = 0; c < channels; c++) {
-      const out = (c * rows.length + y) * width;
-      for (let x = 0, i = c; x < width; x++, i += channels) planes[out + x] = sums[i]! >> precision;
-    }
-  });
-  return new Uint8Array(planes.buffer);
+  return { first, count: counts, weights: Int32Array.from(weights) };
 }
 
 function roundAway(value: number): number {

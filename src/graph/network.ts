@@ -10,6 +10,11 @@ export interface NeuronSettings {
   readonly initialPotential?: Float64Array;
   /** Added to the current at every step, [C]. Default: 0. */
   readonly bias?: Float64Array;
+  /**
+   * Of each synapse of the folded layer, in place of the weights that folding gives, for these thresholds; undefined for an identity.
+   * [C, inChannels / groups, kernel...].
+   */
+  readonly weights?: readonly (Float64Array | undefined)[];
 }
 
 /** A graph with its trained parameters: what training writes, and conversion and the ONNX export read. */

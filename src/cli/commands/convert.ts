@@ -22,6 +22,7 @@ interface ConvertCommandOptions extends ImportOptions, PreprocessingCommandOptio
   weights: WeightType;
   maxTimeSteps?: number;
   compare: boolean;
+  threads?: number;
   json: boolean;
 }
 
@@ -41,6 +42,7 @@ export function addConvert(program: Command, io: Io): void {
         .argParser(whole(1, maxTimeSteps)),
     )
     .option('--compare', 'with --calibrate: the dense network against the spiking one, layer by layer, on some of its images', false)
+    .addOption(shared.threads('threads of calibration'))
     .addOption(shared.json())
     .action((path: string, options: ConvertCommandOptions) => convertAction(path, options, io));
   for (const option of [...importOptions(), ...preprocessingOptions(), ...calibrationOptions()]) command.addOption(option);

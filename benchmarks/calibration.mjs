@@ -1,0 +1,130 @@
+// Converts pretrained networks with every calibration and evaluates them beside the dense ones: the tables of docs/converting.md.
+// Resumable: what is in --out is not done again, and a killed evaluation goes on where it was.
+// node benchmarks/calibration.mjs --pretrained DIR --imagenet DIR --cifar10 DIR --out runs/calibration --parallel 2
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Command, Option } from 'commander';
+import { calibrationCorrections, DenseSession, evaluateDense, openImages, readOnnx, readSplit } from 'noisefloor';
+
+const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+/** File of --pretrained, images, normalisation. */
+const networks = {
+  squeezenet1_1: { data: 'imagenet', ...imagenet },
+  mobilenet_v1_075_224: { data: 'imagenet', mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
+  cifar10_resnet20: { data: 'cifar10', ...imagenet },
+};
+
+const whole = (text) => Number.parseInt(text, 10);
+const names = (text) => text.split(',');
+const options = new Command('calibration')
+  .requiredOption('--pretrained <dir>', `folder with ${Object.keys(networks).map((name) => `${name}.onnx`).join(', ')}`)
+  .requiredOption('--out <dir>', 'folder for models, journals and results')
+  .option('--imagenet <dir>', 'as imagenet:DIR takes')
+  .option('--cifar10 <dir>', 'as cifar10:DIR takes')
+  .addOption(new Option('--networks <list>').argParser(names).default(Object.keys(networks)))
+  .addOption(new Option('--calibrations <list>', 'a percentile as percentile:99.9').argParser(names).default(['maximum', 'percentile:99.99', 'percentile:99.9', 'mse', 'ltb']))
+  .addOption(new Option('--corrections <list>').argParser(names).default([...calibrationCorrections]))
+  .addOption(new Option('--convert <options>', 'further options of convert, such as "--weights int16"').default(''))
+  .addOption(new Option('--time-steps <list>').argParser((text) => names(text).map(whole)).default([4, 8, 16, 32, 64, 128]))
+  .addOption(new Option('--limit <n>', 'only the first n test images').argParser(whole))
+  .addOption(new Option('--parallel <n>', 'rows at a time, each with its share of the processors').argParser(whole).default(1))
+  .parse()
+  .opts();
+
+const cli = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist', 'cli', 'main.js');
+const threads = Math.max(1, Math.floor(os.availableParallelism() / options.parallel));
+const specOf = (name) => `${networks[name].data}:${options[networks[name].data]}`;
+const fileOf = (name) => join(options.pretrained, `${name}.onnx`);
+const images = options.limit === undefined ? 'all' : `first-${options.limit}`;
+await mkdir(options.out, { recursive: true });
+checkNames();
+
+const rows = options.networks.flatMap((network) =>
+  options.calibrations.flatMap((calibration) => options.corrections.map((correction) => ({ network, calibration, correction }))),
+);
+const dense = new Map();
+for (const name of options.networks) dense.set(name, await kept(join(options.out, `${name}-dense-${images}.json`), () => denseAccuracy(name)));
+const results = await every(rows, options.parallel, row);
+for (const name of options.networks) printTable(name);
+
+function checkNames() {
+  for (const name of options.networks) {
+    if (!networks[name]) throw new Error(`Unknown network "${name}": give ${Object.keys(networks).join(', ')}.`);
+    if (!options[networks[name].data]) throw new Error(`${name} needs images: give --${networks[name].data}.`);
+  }
+}
+
+/** Some at a time; the results in order. */
+async function every(items, parallel, work) {
+  const done = [];
+  const left = items.entries();
+  const worker = async () => {
+    for (const [index, item] of left) done[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: parallel }, worker));
+  return done;
+}
+
+/** The JSON of a file, made where it is missing; whole or not there. */
+async function kept(file, make) {
+  if (!existsSync(file)) {
+    await writeFile(`${file}.part`, JSON.stringify(await make()));
+    await rename(`${file}.part`, file);
+  }
+  return JSON.parse(await readFile(file, 'utf8'));
+}
+
+async function denseAccuracy(name) {
+  const { mean, std } = networks[name];
+  const { shape } = (await readOnnx(fileOf(name), { normalization: { mean, std } })).graph.input;
+  const source = await openImages(specOf(name), 'test', { shape });
+  const session = await DenseSession.create(fileOf(name), { threads: os.availableParallelism() });
+  const split = await readSplit(source, options.limit ?? source.count);
+  const found = await evaluateDense(session, split, { normalization: { mean, std }, shape, batchSize: 16 });
+  await session.dispose();
+  return found;
+}
+
+async function row({ network, calibration, correction }) {
+  const { mean, std } = networks[network];
+  const [method, percentile] = calibration.split(':');
+  const name = [network, calibration, correction, options.convert].join('-').replace(/[^\w.]+/g, '-').replace(/-$/, '');
+  const model = join(options.out, `${name}.safetensors`);
+  if (!existsSync(model)) {
+    console.error(`${name}: conversion`);
+    await noisefloor([
+      'convert', fileOf(network), '--calibrate', specOf(network), '--mean', mean.join(), '--std', std.join(), '--out', model, '--threads', threads,
+      '--calibration', method, ...(percentile ? ['--calibration-percentile', percentile] : []), '--calibration-correct', correction, ...options.convert.split(' ').filter(Boolean),
+    ]);
+  }
+  return kept(join(options.out, `${name}-${images}-${options.timeSteps.join('-')}.json`), async () => {
+    console.error(`${name}: evaluation`);
+    const journal = join(options.out, `${name}-${images}-${options.timeSteps.join('-')}.journal`);
+    const limit = options.limit === undefined ? [] : ['--limit', options.limit];
+    return JSON.parse(await noisefloor([
+      'eval', model, '--data', specOf(network), '--time-steps', options.timeSteps.join(), '--batch-size', networks[network].data === 'imagenet' ? 8 : 64,
+      '--journal', journal, '--resume', '--threads', threads, '--json', ...limit,
+    ]));
+  });
+}
+
+async function noisefloor(argv) {
+  const { stdout } = await promisify(execFile)(process.execPath, [cli, ...argv.map(String)], { maxBuffer: 2 ** 26 });
+  return stdout;
+}
+
+function printTable(name) {
+  const percent = (share) => (100 * share).toFixed(1);
+  const { images: count, top1 } = dense.get(name);
+  console.log(`\n${name}, ${count} test images, dense ${percent(top1)}${options.convert && `, convert ${options.convert}`}\n`);
+  const head = ['calibration', 'correction', ...options.timeSteps.map((t) => `T=${t}`)];
+  const body = rows.flatMap(({ network, calibration, correction }, i) =>
+    network === name ? [[calibration.replace(':', ' '), correction, ...results[i].top1.map(percent)]] : [],
+  );
+  console.log([head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+}

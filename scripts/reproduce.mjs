@@ -8,6 +8,7 @@ import { Command, Option } from 'commander';
 
 const resnet18 = '--network resnet18 --noise nq --noise-strength 0.5 --levels 4 --weight-bits 8 --batch-size 500 --learning-rate 0.2 --warmup-epochs 3 --augment crop,flip,autoaugment --cutout 16 --decay weights --clip-norm 20';
 const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
+const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');
 /** A stage is a training, or, with `from`, a fine-tuning over time of another stage. */
 const stages = {
   'resnet18-base': { epochs: 195, options: resnet18 },
@@ -18,6 +19,10 @@ const stages = {
   'resnet18-l8-t2': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 2 --learning-rate 0.006 ${overTime}` },
   'resnet18-sparse-base': { epochs: 140, options: `${resnet18} --activity-penalty 0.1` },
   'resnet18-sparse': { from: 'resnet18-sparse-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --activity-penalty 0.1` },
+  'resnet18-sparser-base': { epochs: 120, options: `${resnet18} --activity-penalty 0.2` },
+  'resnet18-sparser': { from: 'resnet18-sparser-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --activity-penalty 0.2` },
+  'resnet18-sparser-t2': { from: 'resnet18-sparser-base', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} --activity-penalty 0.2` },
+  'resnet18-single-step': { epochs: 80, options: singleStep },
   'resnet20-l2': { epochs: 30, options: '--network resnet20 --noise none --levels 2 --batch-size 512 --learning-rate 0.2' },
 };
 

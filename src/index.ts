@@ -70,7 +70,7 @@ export { compareLayers, type CompareOptions, type LayerComparison } from './eval
 
 export { serve, RunningServer, type ServeOptions } from './serve/serve.js';
 export { InferenceService, type ServiceOptions } from './serve/service.js';
-export { denseSource, spikingSource, type ModelSource, type VersionFile } from './serve/modelSource.js';
+export { denseSource, spikingSource, type EngineOptions, type ModelSource, type VersionFile } from './serve/modelSource.js';
 export type { Answers, Backend, RunSettings } from './serve/backend.js';
 export type { BatchLimits } from './serve/limits.js';
 export { pictureInput } from './serve/picture.js';

@@ -31,7 +31,7 @@ export interface ModelSource {
 
 /**
  * A spiking model from `PATH` or `NAME=PATH`: a model file, or a folder whose versions are `1.safetensors` or
- * `1/model.safetensors`, and so on; see {@link parseModelSpec}.
+ * `1/model.safetensors`, and so on. The name is by default that of the file without its extension.
  *
  * @throws NoisefloorError INVALID_ARGUMENT
  */

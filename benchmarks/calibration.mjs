@@ -1,15 +1,13 @@
 // Converts pretrained networks with every calibration and evaluates them beside the dense ones: the tables of docs/converting.md.
 // Resumable: what is in --out is not done again, and a killed evaluation goes on where it was.
 // node benchmarks/calibration.mjs --pretrained DIR --imagenet DIR --cifar10 DIR --out runs/calibration --parallel 2
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import os from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { calibrationCorrections, DenseSession, evaluateDense, openImages, readOnnx, readSplit } from 'noisefloor';
+import { every, noisefloor, printTable } from './rows.mjs';
 
 const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 /** File of --pretrained, images, normalisation. */
@@ -36,7 +34,6 @@ const options = new Command('calibration')
   .parse()
   .opts();
 
-const cli = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist', 'cli', 'main.js');
 const threads = Math.max(1, Math.floor(os.availableParallelism() / options.parallel));
 const specOf = (name) => `${networks[name].data}:${options[networks[name].data]}`;
 const fileOf = (name) => join(options.pretrained, `${name}.onnx`);
@@ -50,24 +47,13 @@ const rows = options.networks.flatMap((network) =>
 const dense = new Map();
 for (const name of options.networks) dense.set(name, await kept(join(options.out, `${name}-dense-${images}.json`), () => denseAccuracy(name)));
 const results = await every(rows, options.parallel, row);
-for (const name of options.networks) printTable(name);
+options.networks.forEach(printNetwork);
 
 function checkNames() {
   for (const name of options.networks) {
     if (!networks[name]) throw new Error(`Unknown network "${name}": give ${Object.keys(networks).join(', ')}.`);
     if (!options[networks[name].data]) throw new Error(`${name} needs images: give --${networks[name].data}.`);
   }
-}
-
-/** Some at a time; the results in order. */
-async function every(items, parallel, work) {
-  const done = [];
-  const left = items.entries();
-  const worker = async () => {
-    for (const [index, item] of left) done[index] = await work(item);
-  };
-  await Promise.all(Array.from({ length: parallel }, worker));
-  return done;
 }
 
 /** The JSON of a file, made where it is missing; whole or not there. */
@@ -97,28 +83,23 @@ async function row({ network, calibration, correction }) {
   const model = join(options.out, `${name}.safetensors`);
   if (!existsSync(model)) {
     console.error(`${name}: conversion`);
-    await noisefloor([
+    await noisefloor(
       'convert', fileOf(network), '--calibrate', specOf(network), '--mean', mean.join(), '--std', std.join(), '--out', model, '--threads', threads,
       '--calibration', method, ...(percentile ? ['--calibration-percentile', percentile] : []), '--calibration-correct', correction, ...options.convert.split(' ').filter(Boolean),
-    ]);
+    );
   }
   return kept(join(options.out, `${name}-${images}-${options.timeSteps.join('-')}.json`), async () => {
     console.error(`${name}: evaluation`);
     const journal = join(options.out, `${name}-${images}-${options.timeSteps.join('-')}.journal`);
     const limit = options.limit === undefined ? [] : ['--limit', options.limit];
-    return JSON.parse(await noisefloor([
+    return JSON.parse(await noisefloor(
       'eval', model, '--data', specOf(network), '--time-steps', options.timeSteps.join(), '--batch-size', networks[network].data === 'imagenet' ? 8 : 64,
       '--journal', journal, '--resume', '--threads', threads, '--json', ...limit,
-    ]));
+    ));
   });
 }
 
-async function noisefloor(argv) {
-  const { stdout } = await promisify(execFile)(process.execPath, [cli, ...argv.map(String)], { maxBuffer: 2 ** 26 });
-  return stdout;
-}
-
-function printTable(name) {
+function printNetwork(name) {
   const percent = (share) => (100 * share).toFixed(1);
   const { images: count, top1 } = dense.get(name);
   console.log(`\n${name}, ${count} test images, dense ${percent(top1)}${options.convert && `, convert ${options.convert}`}\n`);
@@ -126,5 +107,5 @@ function printTable(name) {
   const body = rows.flatMap(({ network, calibration, correction }, i) =>
     network === name ? [[calibration.replace(':', ' '), correction, ...results[i].top1.map(percent)]] : [],
   );
-  console.log([head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+  printTable(head, body);
 }

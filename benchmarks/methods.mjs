@@ -1,12 +1,10 @@
 // Trains every method on the same budget, converts it and evaluates the spiking network: the rows of docs/results.md.
 // Resumable: what is in --out is not done again. node benchmarks/methods.mjs --data cifar10:DIR --out runs/methods
-import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { every, noisefloor, printTable } from './rows.mjs';
 
 const rows = {
   qcfs: '--noise none',
@@ -63,28 +61,22 @@ const options = new Command('methods')
   .parse()
   .opts();
 
-const cli = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist', 'cli', 'main.js');
 await mkdir(options.out, { recursive: true });
 const wanted = (name) => options.only === undefined || name.includes(options.only);
 const results = [
-  ...(await every(rows, (method) => ['train', '--network', options.network, ...common(options.epochs, options.learningRate), ...method.split(' ')])),
-  ...(await every(stages, (stage) => ['finetune', folder('qcfs'), ...common(options.finetuneEpochs, 0.002), '--clip-norm', '5', ...stage.split(' ')])),
+  ...(await all(rows, (method) => ['train', '--network', options.network, ...common(options.epochs, options.learningRate), ...method.split(' ')])),
+  ...(await all(stages, (stage) => ['finetune', folder('qcfs'), ...common(options.finetuneEpochs, 0.002), '--clip-norm', '5', ...stage.split(' ')])),
 ];
 if (options.evaluate) {
-  const head = ['method', 'dense', ...timeSteps.map((t) => `T=${t}`), 'T*d at T=4'];
-  console.log([head, head.map(() => '---'), ...results].map((cells) => `| ${cells.join(' | ')} |`).join('\n'));
+  printTable(['method', 'dense', ...timeSteps.map((t) => `T=${t}`), 'T*d at T=4'], results);
 }
 
-/** Some rows at a time; the results in order. */
-async function every(table, command) {
-  const results = [];
-  const left = Object.entries(table).filter(([name]) => wanted(name)).entries();
-  const worker = async (_, place) => {
+function all(table, command) {
+  const left = Object.entries(table).filter(([name]) => wanted(name));
+  return every(left, options.parallel, ([name, method], place) => {
     const device = options.devices ? ['--devices', options.devices[place % options.devices.length]] : [];
-    for (const [index, [name, method]] of left) results[index] = await row(name, [...command(method), ...device]).catch((error) => failed(name, error));
-  };
-  await Promise.all(Array.from({ length: options.parallel }, worker));
-  return results;
+    return row(name, [...command(method), ...device]).catch((error) => failed(name, error));
+  });
 }
 
 /** One row that fails costs no other. */
@@ -118,9 +110,4 @@ async function row(name, train) {
   const { top1, spikesPerNeuron, dense } = JSON.parse(await readFile(report, 'utf8'));
   const percent = (share) => (100 * share).toFixed(2);
   return [name, percent(dense.top1), ...top1.map(percent), spikesPerNeuron[timeSteps.indexOf(4)].toFixed(2)];
-}
-
-async function noisefloor(...args) {
-  const { stdout } = await promisify(execFile)(process.execPath, [cli, ...args], { maxBuffer: 2 ** 26 });
-  return stdout;
 }

@@ -355,17 +355,15 @@ void LayerPass::finishPosition(size_t index, const Position& at, uint32_t block,
     switch (s.method) {
       case Method::gather: break;
       case Method::grouped: accumulateGrouped(chunk_, s, layer_, at, block, acc); break;
-      case Method::depthwise:
-        accumulateDiagonal(chunk_, s, layer_, at, block, acc);
-        term.stepStride = layer_.wordsOf(block);
-        break;
       case Method::identity:
         if (layer_.spiking && s.geometry.poolSize() == 1) {
           term.words = identityWords(s, at, block);
-        } else {
-          accumulateDiagonal(chunk_, s, layer_, at, block, acc);
-          term.stepStride = layer_.wordsOf(block);
+          break;
         }
+        [[fallthrough]];
+      case Method::depthwise:
+        accumulateDiagonal(chunk_, s, layer_, at, block, acc);
+        term.stepStride = layer_.wordsOf(block);
         break;
       case Method::dense:
       case Method::denseGrouped:

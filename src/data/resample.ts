@@ -26,8 +26,8 @@ function cubic(x: number): number {
 
 /**
  * torchvision's Resize and CenterCrop of a Pillow image, bit for bit: Pillow's resampling (Resample.c) in integers, first
- * along rows, then along columns, of only what the crop keeps; in the addon, off the JavaScript thread. libvips rounds in other places, which changes the answer of
- * a network on 1 of 150 pictures.
+ * along rows, then along columns, of only what the crop keeps; in the addon, off the JavaScript thread. libvips rounds in other
+ * places, which changes the answer of a network on 1 of 150 pictures.
  *
  * @returns bytes, [channels, crop, crop]
  */
@@ -39,7 +39,7 @@ export function resizeAndCrop({ data, width, height, channels }: Pixels, { resiz
 }
 
 /** Of `count` output pixels from `start` on, where `from` pixels become `to`. */
-function tapsOf(from: number, to: number, interpolation: Interpolation, start: number, count: number): NativeTaps {
+export function tapsOf(from: number, to: number, interpolation: Interpolation, start: number, count: number): NativeTaps {
   const { support, weight } = filters[interpolation];
   const scale = from / to;
   const stretch = Math.max(scale, 1); // antialiasing

@@ -2,13 +2,16 @@
 # Packs the package, installs the tarball in empty folders, with a PATH of node and npm alone, and uses it there: without the
 # optional dependencies (library from ESM, CommonJS and TypeScript, command line), then pictures with sharp and the server.
 # NODES: more node binaries to use it with, such as "/opt/node22/bin/node /opt/node24/bin/node".
+# NODE_COMMAND: what starts the Node to install and use it with instead, such as "qemu-aarch64 -L /usr/aarch64-linux-gnu /opt/arm64/bin/node".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 full=$PATH
 work=$(mktemp -d); trap 'PATH=$full; rm -rf "$work"' EXIT
-npx publint --strict
-npx attw --pack . --profile node16 --ignore-rules cjs-resolves-to-esm # Node >= 20.19 and >= 22.12 can require it
+if [ -z "${NODE_COMMAND:-}" ]; then
+  npx publint --strict
+  npx attw --pack . --profile node16 --ignore-rules cjs-resolves-to-esm # Node >= 20.19 and >= 22.12 can require it
+fi
 npm pack --silent --pack-destination "$work" >/dev/null
 model=$root/quickstart/mnist-small.safetensors
 [ -f "$model" ] || model=$root/zoo/mnist.safetensors
@@ -17,6 +20,11 @@ tarball=$(echo "$work"/noisefloor-*.tgz)
 # Neither a compiler nor CMake nor Python: npm needs a shell, and node is started by env.
 mkdir "$work/bin"
 for tool in node npm npx sh env; do ln -s "$(readlink -f "$(command -v $tool)")" "$work/bin/$tool"; done
+if [ -n "${NODE_COMMAND:-}" ]; then
+  rm "$work/bin/node"
+  printf '#!%s\nexec %s "$@"\n' "$work/bin/sh" "$NODE_COMMAND" >"$work/bin/node"
+  chmod +x "$work/bin/node"
+fi
 export PATH=$work/bin
 
 cd "$work" && PATH=$full mkdir app && cd app
@@ -35,7 +43,7 @@ const session = await SpikingSession.create(process.argv[2]);
 const { shape } = session.model.input;
 const result = await session.run(new Float32Array(shape.reduce((a, b) => a * b)), { timeSteps: 4 });
 if (result.potentials.length !== 4 * result.classes) throw new Error('unexpected result');
-console.log(`ESM, Node ${process.version}: ${session.isa}, ${result.classes} classes`);
+console.log(`ESM, Node ${process.version}, ${process.platform}-${process.arch}: ${session.isa}, ${result.classes} classes`);
 await session.dispose();
 const refused = await DenseSession.create(new Uint8Array(1)).then(() => 'accepted', ({ code, message }) => `${code} ${message}`);
 if (!/^MISSING_DEPENDENCY .*npm install onnxruntime-node/.test(refused)) throw new Error(`without onnxruntime-node: ${refused}`);
@@ -104,7 +112,7 @@ npx noisefloor predict --model cifar10-resnet20 red.png
 # npm leaves an optional dependency out where one of its own asks for a newer Node.
 node - <<'JS'
 const { spawn } = require('node:child_process');
-const child = spawn(process.execPath, ['node_modules/noisefloor/dist/cli/main.js', 'serve', 'mnist', '--port', '0', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
+const child = spawn('node', ['node_modules/noisefloor/dist/cli/main.js', 'serve', 'mnist', '--port', '0', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
 let text = '';
 child.stdout.on('data', async (data) => {
   text += data;

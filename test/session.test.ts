@@ -207,10 +207,15 @@ describe('SpikingSession', () => {
   });
 
   it.runIf(process.platform === 'linux')('gives its threads the niceness that it was asked for, and no others', async () => {
-    const nice = () => readdirSync('/proc/self/task').map((thread) => {
-      const fields = readFileSync(`/proc/self/task/${thread}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
-      return Number(fields[16]);
-    });
+    // A thread of an earlier test may end between the listing and the reading.
+    const statOf = (thread: string) => {
+      try {
+        return [readFileSync(`/proc/self/task/${thread}/stat`, 'utf8')];
+      } catch {
+        return [];
+      }
+    };
+    const nice = () => readdirSync('/proc/self/task').flatMap(statOf).map((stat) => Number(stat.split(') ').at(-1)!.split(' ')[16]));
     const before = nice().filter((value) => value === 7).length;
     await using session = await SpikingSession.create(makeModel(), { threads: 3, niceness: 7 });
     expect(nice().filter((value) => value === 7)).toHaveLength(before + 3);

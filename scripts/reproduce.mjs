@@ -17,6 +17,8 @@ const stages = {
   'resnet18-l8-base': { epochs: 195, options: resnet18.replace('--levels 4', '--levels 8') },
   'resnet18-l8': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 4 --learning-rate 0.004 ${overTime}` },
   'resnet18-l8-t2': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 2 --learning-rate 0.006 ${overTime}` },
+  'resnet18-long-base': { epochs: 240, options: `${resnet18} --weight-decay 1e-3` },
+  'resnet18-long': { from: 'resnet18-long-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --augment crop,flip,autoaugment` },
   'resnet18-sparse-base': { epochs: 140, options: `${resnet18} --activity-penalty 0.1` },
   'resnet18-sparse': { from: 'resnet18-sparse-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --activity-penalty 0.1` },
   'resnet18-sparser-base': { epochs: 120, options: `${resnet18} --activity-penalty 0.2` },
@@ -35,6 +37,7 @@ const program = new Command('reproduce')
   .addOption(new Option('--device <device>').choices(['cpu', 'cuda']).default('cpu'))
   .addOption(new Option('--devices <ids>', 'CUDA devices, such as 1'))
   .addOption(new Option('--time-steps <list>', 'of the evaluation').default('1,2,4,8,16'))
+  .option('--no-evaluate', 'train and convert alone')
   .parse();
 const options = program.opts();
 const [row] = program.args;
@@ -54,7 +57,7 @@ const folder = (name) => join(options.out, options.seed === 0 ? name : `${name}-
 mkdirSync(options.out, { recursive: true });
 const trained = train(row);
 noisefloor('convert', trained, '--out', `${trained}.safetensors`);
-noisefloor('eval', `${trained}.safetensors`, '--data', options.data, '--time-steps', options.timeSteps, '--against', trained);
+if (options.evaluate) noisefloor('eval', `${trained}.safetensors`, '--data', options.data, '--time-steps', options.timeSteps, '--against', trained);
 
 /** The folder of a stage, trained. */
 function train(name) {

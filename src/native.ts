@@ -43,21 +43,33 @@ export interface NativeMaxPool {
   readonly stride: Pair;
   readonly padding: Padding;
 }
+/** Its spikes come with each run. */
+export interface NativeGiven {
+  readonly name: string;
+  readonly kind: 'given';
+  readonly shape: Shape;
+}
 export interface NativeModel {
   readonly inputShape: Shape;
   readonly inputScale: number;
-  readonly layers: readonly (NativeLayer | NativeMaxPool)[];
+  readonly layers: readonly (NativeLayer | NativeMaxPool | NativeGiven)[];
 }
 export interface NativeRunOptions {
   readonly timeSteps: number;
   readonly statistics: boolean;
   readonly counts: boolean;
+  /** Every spike of every spiking layer. */
+  readonly trains?: boolean;
+  /** Of each given layer, what `trains` of a run of as many images and steps gave; not to be changed until the run settles. */
+  readonly given?: readonly Uint8Array[];
 }
 export interface NativeResult {
   readonly potentials: Int32Array;
   readonly spikes?: Float64Array[];
   readonly synapticOperations?: Float64Array[];
   readonly counts?: Uint16Array[];
+  /** Of each spiking layer, see SpikeTrains of native/engine/engine.h. */
+  readonly trains?: Uint8Array[];
 }
 /** Early exit: after each of `chunks` time steps, images whose confidence is `threshold` or more leave. */
 export interface NativeEarlyExitOptions {

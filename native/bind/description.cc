@@ -80,15 +80,17 @@ LayerDescription readLayer(Napi::Value value, const std::string& path) {
   LayerDescription layer;
   layer.name = stringArgument(object.Get("name"), path + ".name");
   const std::string kind = stringArgument(object.Get("kind"), path + ".kind");
-  if (kind != "spiking" && kind != "readout" && kind != "maxPool") {
-    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected spiking, maxPool or readout for " + path + ".kind");
+  if (kind != "spiking" && kind != "readout" && kind != "maxPool" && kind != "given") {
+    throw coded(value.Env(), "INVALID_ARGUMENT", "Expected spiking, maxPool, given or readout for " + path + ".kind");
   }
   layer.spiking = kind == "spiking";
+  layer.given = kind == "given";
   layer.shape = readShape(object.Get("shape"), path + ".shape");
   if (kind == "maxPool") {
     layer.maxPool = readMaxPool(object, path);
     return layer;
   }
+  if (layer.given) return layer;
   layer.bias = int32sArgument(object.Get("bias"), path + ".bias");
   if (layer.spiking) {
     layer.threshold = int32sArgument(object.Get("threshold"), path + ".threshold");

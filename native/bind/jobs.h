@@ -66,14 +66,14 @@ class BuildJob : public Job {
 struct Run {
   RunOptions options;
   RunResult result;
+  std::vector<Napi::Reference<Napi::Uint8Array>> given = {};  ///< keeps the arrays that the options point into
 
   void execute(Engine* engine, const float* images, size_t length, const std::atomic<bool>& cancelled);
 };
 
 class RunJob : public Job {
  public:
-  RunJob(Napi::Env env, std::vector<float> images, const RunOptions& options)
-      : Job(env), images_(std::move(images)), run_{options, {}} {}
+  RunJob(Napi::Env env, std::vector<float> images, Run run) : Job(env), images_(std::move(images)), run_(std::move(run)) {}
 
  protected:
   void work(std::unique_ptr<Engine>& engine) override;

@@ -29,6 +29,7 @@ Napi::Value toJavaScript(Napi::Env env, const RunResult& result, const RunOption
     object.Set("synapticOperations", typedArrays(env, result.operations));
   }
   if (options.counts) object.Set("counts", typedArrays(env, result.counts));
+  if (options.trains) object.Set("trains", typedArrays(env, result.trains));
   return object;
 }
 

@@ -46,13 +46,21 @@ Napi::Function sessionClass(Napi::Env env) {
 
 namespace {
 
-RunOptions optionsArgument(const Napi::Value& value) {
-  const Napi::Object given = objectArgument(value, "options");
-  RunOptions options;
-  options.timeSteps = int32Argument(given.Get("timeSteps"), "timeSteps");
-  options.statistics = booleanArgument(given.Get("statistics"), "statistics");
-  options.counts = booleanArgument(given.Get("counts"), "counts");
-  return options;
+Run runArgument(const Napi::Value& value) {
+  const Napi::Object options = objectArgument(value, "options");
+  Run run;
+  run.options.timeSteps = int32Argument(options.Get("timeSteps"), "timeSteps");
+  run.options.statistics = booleanArgument(options.Get("statistics"), "statistics");
+  run.options.counts = booleanArgument(options.Get("counts"), "counts");
+  if (options.Has("trains")) run.options.trains = booleanArgument(options.Get("trains"), "trains");
+  if (!options.Has("given")) return run;
+  const Napi::Array given = arrayArgument(options.Get("given"), "given");
+  for (uint32_t i = 0; i < given.Length(); ++i) {
+    const auto bytes = typedArrayArgument(given.Get(i), napi_uint8_array, "Uint8Array", "given").As<Napi::Uint8Array>();
+    run.options.given.push_back({bytes.Data(), bytes.ElementLength()});
+    run.given.push_back(Napi::Persistent(bytes));
+  }
+  return run;
 }
 
 }  // namespace
@@ -143,8 +151,8 @@ Napi::Value Session::isa(const Napi::CallbackInfo& info) { return Napi::String::
 
 Napi::Value Session::run(const Napi::CallbackInfo& info) {
   throwIfDisposed();
-  const RunOptions options = optionsArgument(info[2]);
-  return startRun(info[0], std::make_unique<RunJob>(info.Env(), float32sArgument(info[1], "images"), options));
+  Run run = runArgument(info[2]);
+  return startRun(info[0], std::make_unique<RunJob>(info.Env(), float32sArgument(info[1], "images"), std::move(run)));
 }
 
 Napi::Value Session::runEarlyExit(const Napi::CallbackInfo& info) {
@@ -184,7 +192,7 @@ Napi::Value Session::runSync(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   throwIfDisposed();
   const auto images = typedArrayArgument(info[0], napi_float32_array, "Float32Array", "images").As<Napi::Float32Array>();
-  Run run{optionsArgument(info[1]), {}};
+  Run run = runArgument(info[1]);
   guarded([&] { thread_->runHere(run, images.Data(), images.ElementLength()); },
           [&](ErrorCode code, const std::string& message) { throw coded(env, errorCodeName(code), message); });
   return toJavaScript(env, run.result, run.options);

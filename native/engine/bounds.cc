@@ -34,7 +34,7 @@ void addSynapse(const SynapseDescription& s, size_t channel, CurrentRange& range
 std::vector<CurrentRange> currentRanges(const LayerDescription& layer) {
   // What max-pooling carries is a count: one more a step at most.
   if (layer.maxPool) return std::vector<CurrentRange>(static_cast<size_t>(layer.shape.channels), CurrentRange{0, 1});
-  std::vector<CurrentRange> ranges;
+  std::vector<CurrentRange> ranges;  // none of a given layer
   for (size_t c = 0; c < layer.bias.size(); ++c) {
     CurrentRange range = {std::min(0, layer.bias[c]), std::max(0, layer.bias[c])};
     for (const SynapseDescription& s : layer.synapses) addSynapse(s, c, range);

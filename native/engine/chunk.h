@@ -25,6 +25,9 @@ struct WordKernels {
   MergeWordsFn* mergeWords;  ///< null where merging lists is faster
 };
 
+/// Of a word that holds `steps` bits.
+inline uint32_t wordBytes(uint32_t steps) { return steps <= 8 ? 1 : steps <= 16 ? 2 : steps <= 32 ? 4 : 8; }
+
 inline WordKernels wordKernels(const Kernels& k, Isa isa, uint32_t steps) {
   if (steps <= 8) return {1, k.fire_u8, k.index_u8, k.diagonal_u8, isa == Isa::avx512 ? k.mergeWords_u8 : nullptr};
   if (steps <= 16) return {2, k.fire_u16, k.index_u16, k.diagonal_u16, nullptr};

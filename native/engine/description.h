@@ -62,7 +62,8 @@ struct MaxPoolDescription {
 
 struct LayerDescription {
   std::string name;
-  bool spiking = true;  ///< false: read-out or max-pooling
+  bool spiking = true;  ///< false: read-out, max-pooling or given
+  bool given = false;   ///< its spikes come with each run: a layer of another model, without neurons and synapses
   std::optional<MaxPoolDescription> maxPool;  ///< of a layer without neurons and synapses
   Shape shape;
   std::vector<SynapseDescription> synapses;
@@ -70,7 +71,7 @@ struct LayerDescription {
   std::vector<int32_t> threshold;         ///< of a spiking layer, else empty
   std::vector<int32_t> initialPotential;  ///< of a spiking layer, else empty
 
-  bool readout() const { return !spiking && !maxPool; }
+  bool readout() const { return !spiking && !maxPool && !given; }
 };
 
 struct ModelDescription {

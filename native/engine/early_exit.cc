@@ -36,6 +36,7 @@ double confidenceOf(const int32_t* potentials, size_t classes, int32_t steps, co
 EarlyExitResult Engine::runEarlyExit(const float* images, size_t count, const EarlyExitOptions& options,
                                      const std::atomic<bool>& cancelled) {
   for (int32_t chunk : options.chunks) checkTimeSteps(chunk);
+  if (plan_.given > 0) throw EngineError(ErrorCode::invalidArgument, "A model with given layers has no early exit.");
   if (options.chunks.empty()) throw EngineError(ErrorCode::invalidArgument, "Expected at least one number for chunks");
   const size_t classes = static_cast<size_t>(plan_.layers.back().shape.channels);
   EarlyExitResult result;

@@ -16,6 +16,13 @@ constexpr size_t maxChunk = 32;
 /// Address space, not memory, of the spike stores of a chunk: untouched pages cost nothing.
 constexpr size_t storeBudget = size_t{192} << 20;
 
+/// Bytes of the spikes of a layer in `steps` steps of `images` images, the passes before the last one whole.
+size_t trainBytes(const Layer& layer, uint32_t steps, size_t images) {
+  const uint32_t rest = steps % wordSteps;
+  const size_t words = steps / wordSteps * wordBytes(wordSteps) + (rest == 0 ? 0 : wordBytes(rest));
+  return images * static_cast<size_t>(layer.shape.positions()) * layer.channelStride() * words;
+}
+
 }  // namespace
 
 Engine::Engine(ModelDescription model, Isa isa, unsigned threads)
@@ -41,6 +48,19 @@ void Engine::reserve(uint32_t steps, size_t images, size_t inputs) {
   input_.reserve(inputs * static_cast<size_t>(plan_.input.size()));
 }
 
+void Engine::checkGiven(const std::vector<SpikeTrains>& given, uint32_t steps, size_t count) const {
+  size_t next = 0;
+  for (const Layer& layer : plan_.layers) {
+    if (!layer.given) continue;
+    const size_t expected = trainBytes(layer, steps, count);
+    const size_t size = next < given.size() ? given[next].size : 0;
+    ++next;
+    if (size == expected) continue;
+    throw EngineError(ErrorCode::invalidArgument, "Expected " + std::to_string(expected) + " bytes of spikes of layer " +
+                                                      layer.name + " but received " + std::to_string(size));
+  }
+}
+
 RunResult Engine::run(const float* images, size_t count, const RunOptions& options,
                       const std::atomic<bool>& cancelled) {
   checkTimeSteps(options.timeSteps);
@@ -54,7 +74,9 @@ RunResult Engine::run(const float* images, size_t count, const RunOptions& optio
     if (!layer.spiking) continue;
     if (options.statistics) result.spikes.emplace_back(steps);
     if (options.counts) result.counts.emplace_back(count * static_cast<size_t>(layer.shape.size()));
+    if (options.trains) result.trains.emplace_back(trainBytes(layer, steps, count));
   }
+  checkGiven(options.given, steps, count);
   if (count == 0) return result;
   const uint32_t longest = std::min<uint32_t>(steps, wordSteps);
   const bool inPasses = longest < steps;
@@ -115,6 +137,7 @@ void Engine::runLayers(const Pass& pass) {
   chunk.stores = &stores_;
   size_t spiking = 0;
   size_t synapse = 0;
+  size_t given = 0;
   for (size_t l = 0; l < plan_.layers.size(); ++l) {
     const Layer& layer = plan_.layers[l];
     LayerOutput output;
@@ -122,11 +145,13 @@ void Engine::runLayers(const Pass& pass) {
     output.statistics = pass.options.statistics;
     if (pass.before != nullptr) output.before = pass.before->of(l);
     if (pass.after != nullptr) output.after = pass.after->of(l);
-    if (layer.readout()) {
-      output.potentials = pass.potentials;
-    } else if (layer.spiking && pass.options.counts) {
+    if (layer.readout()) output.potentials = pass.potentials;
+    if (layer.spiking && pass.options.counts) {
       output.counts = pass.result->counts[spiking].data() + pass.firstImage * static_cast<size_t>(layer.shape.size());
     }
+    const size_t train = trainBytes(layer, pass.firstStep, pass.totalImages) + trainBytes(layer, pass.steps, pass.firstImage);
+    if (layer.spiking && pass.options.trains) output.trains = pass.result->trains[spiking].data() + train;
+    if (layer.given) output.given = pass.options.given[given++].bytes + train;
     const auto began = std::chrono::steady_clock::now();
     runLayer(pass, chunk, layer, output);
     if (pass.options.layerSeconds != nullptr) {

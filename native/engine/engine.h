@@ -12,11 +12,20 @@
 
 namespace noisefloor {
 
+/// Every spike of a layer, as the engine keeps them: [pass][image][y][x][channelStride] words, bit t of a word is step t of
+/// the pass. A pass has 64 steps, the last one the rest; its words are as narrow as its steps allow.
+struct SpikeTrains {
+  const uint8_t* bytes = nullptr;
+  size_t size = 0;
+};
+
 struct RunOptions {
   int32_t timeSteps = 1;  ///< 1 to maxTimeSteps
   bool statistics = false;
   bool counts = false;
   std::vector<double>* layerSeconds = nullptr;  ///< for the tools of native/bench: adds the time of each layer
+  bool trains = false;
+  std::vector<SpikeTrains> given = {};  ///< of each given layer of the model, in order
 };
 
 /// See RunResult of src/snn/run.ts.
@@ -25,6 +34,7 @@ struct RunResult {
   std::vector<std::vector<double>> spikes;       ///< per spiking layer [timeSteps]
   std::vector<std::vector<double>> operations;   ///< per synapse [timeSteps], or [1] from the input
   std::vector<std::vector<uint16_t>> counts;     ///< per spiking layer [images][C][H][W]
+  std::vector<std::vector<uint8_t>> trains;      ///< per spiking layer, see SpikeTrains
 };
 
 struct Pass;
@@ -56,6 +66,7 @@ class Engine {
  private:
   size_t chunkSize(uint32_t steps, size_t count, size_t bytesPerImage);
   void reserve(uint32_t steps, size_t images, size_t inputs);
+  void checkGiven(const std::vector<SpikeTrains>& given, uint32_t steps, size_t count) const;
   void quantize(const float* images, size_t count, size_t number, const char* what);
   void runLayers(const Pass& pass);
   void runLayer(const Pass& pass, const Chunk& chunk, const Layer& layer, const LayerOutput& output);

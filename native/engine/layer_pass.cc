@@ -50,9 +50,8 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
 LayerPass::StoreSize LayerPass::storeSize(const Layer& layer, uint32_t steps, size_t images) {
   const size_t rows = images * static_cast<size_t>(layer.shape.height);
   const size_t positions = images * static_cast<size_t>(layer.shape.positions());
-  const size_t wordBytes = steps <= 8 ? 1 : steps <= 16 ? 2 : steps <= 32 ? 4 : 8;
   const size_t spikes = positions * static_cast<size_t>(layer.shape.channels) * steps;
-  return {positions * layer.channelStride() * wordBytes, rows * Chunk::startsPerRow(layer.shape, stepLists(steps).listCount),
+  return {positions * layer.channelStride() * wordBytes(steps), rows * Chunk::startsPerRow(layer.shape, stepLists(steps).listCount),
           spikes + (rows + 1) * listSlack};
 }
 
@@ -94,6 +93,13 @@ LayerPass::Tile LayerPass::tile(size_t index) const {
   return {first, end, first * rowWidth_, end * rowWidth_};
 }
 
+/// The words of the positions of a tile, one after the other.
+uint8_t* LayerPass::wordsOf(const Tile& range) const {
+  return chunk_.storeOf(layer_).words.data() + range.begin * chunk_.wordStride(layer_);
+}
+
+size_t LayerPass::bytesOf(const Tile& range) const { return (range.end - range.begin) * chunk_.wordStride(layer_); }
+
 void LayerPass::run(size_t item, Scratch& scratch) {
   const size_t group = item % groups_;
   const Tile range = tile(item / groups_);
@@ -104,6 +110,11 @@ void LayerPass::run(size_t item, Scratch& scratch) {
     for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
       for (uint32_t block = firstBlock; block < endBlock; ++block) poolSpikes(chunk_, layer_, i, at, block, output_.before, scratch.window);
     }
+    if (groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
+    return;
+  }
+  if (layer_.given) {
+    if (group == 0) std::memcpy(wordsOf(range), output_.given + (wordsOf(range) - wordsOf({})), bytesOf(range));
     if (groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
     return;
   }
@@ -420,8 +431,9 @@ void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
 /// All channels of the tile's positions are known: lists their spikes for the layers that read them.
 void LayerPass::finishTile(size_t index, Scratch& scratch) {
   if (usesLists(chunk_, layer_, output_)) listSpikes(index, scratch);
-  if (output_.counts == nullptr) return;
   const Tile range = tile(index);
+  if (output_.trains != nullptr) std::memcpy(output_.trains + (wordsOf(range) - wordsOf({})), wordsOf(range), bytesOf(range));
+  if (output_.counts == nullptr) return;
   for (size_t i = range.begin; i < range.end; ++i) countSpikes(i);
 }
 

@@ -46,6 +46,8 @@ struct LayerOutput {
   size_t totalImages = 0;
   uint16_t* counts = nullptr;  ///< spiking, if asked: of the first image of the chunk, [image][C][H][W]; added to
   bool statistics = false;
+  uint8_t* trains = nullptr;       ///< spiking, if asked: of the first image of the chunk, as the spike store has them
+  const uint8_t* given = nullptr;  ///< of a given layer, likewise
   // What passes carry, see Membranes, around the pass.
   const int32_t* before = nullptr;  ///< null: the initial ones
   int32_t* after = nullptr;         ///< may be `before`; null: nobody asks
@@ -69,10 +71,10 @@ class LayerPass {
 
  private:
   struct Tile {
-    size_t firstRow;
-    size_t endRow;
-    size_t begin;  ///< positions
-    size_t end;
+    size_t firstRow = 0;
+    size_t endRow = 0;
+    size_t begin = 0;  ///< positions
+    size_t end = 0;
   };
 
   struct StoreSize {
@@ -83,6 +85,8 @@ class LayerPass {
   static StoreSize storeSize(const Layer& layer, uint32_t steps, size_t images);
 
   Tile tile(size_t index) const;
+  uint8_t* wordsOf(const Tile& range) const;
+  size_t bytesOf(const Tile& range) const;
   void countRows(const Tile& range, Scratch& scratch) const;
   void fetchWeights(uint32_t block, Scratch& scratch) const;
   size_t mostSegments() const;

@@ -119,6 +119,7 @@ Layer makeLayer(const LayerDescription& description, const Plan& plan) {
   Layer layer;
   layer.name = description.name;
   layer.spiking = description.spiking;
+  layer.given = description.given;
   layer.shape = layer.stateShape = description.shape;
   layer.width = blockWidth(description, plan);
   layer.blocks = (static_cast<uint32_t>(description.shape.channels) + layer.width - 1) / layer.width;
@@ -176,6 +177,7 @@ Plan makePlan(ModelDescription model) {
   for (LayerDescription& layer : model.layers) {
     plan.layers.push_back(makeLayer(layer, plan));
     plan.synapses += layer.synapses.size();
+    plan.given += layer.given ? 1 : 0;
     layer = {};
   }
   assignSlots(plan);

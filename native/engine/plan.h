@@ -68,6 +68,7 @@ struct Layer {
   std::string name;
   bool spiking = true;
   bool maxPool = false;
+  bool given = false;
   Shape shape;
   Shape stateShape;        ///< of what passes carry: potentials, or spike counts of the source of max-pooling
   int32_t poolSource = 0;  ///< of max-pooling
@@ -87,7 +88,7 @@ struct Layer {
   bool merged = false;  ///< some later synapse reads merged lists of its spikes
   size_t slot = 0;      ///< which of the plan's spike stores holds it
 
-  bool readout() const { return !spiking && !maxPool; }
+  bool readout() const { return !spiking && !maxPool && !given; }
   uint32_t paddedChannels() const { return width * blocks; }
   uint32_t channelStride() const { return roundedChannels(shape.channels); }
   /// Channels of a block that have words: the last block may be narrower.
@@ -104,6 +105,7 @@ struct Plan {
   std::vector<Layer> layers;
   size_t slots = 0;
   size_t synapses = 0;
+  size_t given = 0;  ///< layers
 
   const Shape& sourceShape(const Synapse& synapse) const {
     return synapse.analog() ? input : layers[static_cast<size_t>(synapse.source)].shape;

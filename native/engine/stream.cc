@@ -60,6 +60,7 @@ EngineError outOfRange(const Layer& layer, uint64_t steps, size_t done, size_t c
 
 PushResult Engine::push(StreamState& stream, const Frames& frames, const std::atomic<bool>& cancelled) {
   checkTimeSteps(frames.steps, wordSteps);
+  if (plan_.given > 0) throw EngineError(ErrorCode::invalidArgument, "A model with given layers has no streams.");
   if (stream.interrupted) {
     throw EngineError(ErrorCode::aborted, "An earlier push of this stream ended in the middle: reset the stream.");
   }

@@ -172,6 +172,10 @@ void validate(const ModelDescription& model) {
       checkMaxPool(model, i, where);
       continue;
     }
+    if (layer.given) {
+      require(!layer.spiking && layer.synapses.empty() && layer.bias.empty(), where, "a given layer has neither neurons nor synapses");
+      continue;
+    }
     checkNeurons(layer, where);
     require(!layer.synapses.empty(), where, "a layer needs a synapse");
     for (size_t s = 0; s < layer.synapses.size(); ++s) {

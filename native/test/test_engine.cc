@@ -143,4 +143,47 @@ TEST(runsCanBeCancelledAndStepsAreChecked) {
   compare(engine.run(images.data(), 3, everything(4), never), simulate(b.model, images, 3, 4), "after a cancelled run");
 }
 
+TEST_ISA(givenSpikesStandForTheirLayers) {
+  for (uint32_t seed = 300; seed < 308; ++seed) {
+    ModelBuilder b = randomModel(seed);
+    const size_t count = seed % 4 == 0 ? 33 : 2;
+    const int32_t steps = std::vector<int32_t>{3, 12, 32, 64, 75}[seed % 5];
+    const std::vector<float> images = b.images(count);
+    RunOptions options{steps, false, true, nullptr};
+    options.trains = true;
+    Engine whole(b.model, isa, 2);
+    const RunResult expected = whole.run(images.data(), count, options, never);
+    ModelDescription rest = b.model;
+    std::vector<std::vector<uint16_t>> counts;
+    size_t spiking = 0;
+    for (LayerDescription& layer : rest.layers) {
+      if (!layer.spiking) continue;
+      if (spiking % 2 == seed % 2) {
+        const std::vector<uint8_t>& train = expected.trains[spiking];
+        options.given.push_back({train.data(), train.size()});
+        LayerDescription given;
+        given.name = layer.name;
+        given.shape = layer.shape;
+        given.spiking = false;
+        given.given = true;
+        layer = given;
+      } else {
+        counts.push_back(expected.counts[spiking]);
+      }
+      ++spiking;
+    }
+    Engine engine(rest, isa, 2);
+    const RunResult actual = engine.run(images.data(), count, options, never);
+    const std::string what = "seed " + std::to_string(seed);
+    CHECK_WHAT(actual.potentials == expected.potentials, what + ": potentials");
+    CHECK_WHAT(actual.counts == counts, what + ": counts");
+    options.given[0].size -= 1;
+    CHECK(codeOf([&] { engine.run(images.data(), count, options, never); }) == "INVALID_ARGUMENT");
+    options.given.clear();
+    CHECK(codeOf([&] { engine.run(images.data(), count, options, never); }) == "INVALID_ARGUMENT");
+    StreamState stream;
+    CHECK(codeOf([&] { engine.push(stream, {images.data(), 1, 1}, never); }) == "INVALID_ARGUMENT");
+  }
+}
+
 int main() { return runTests(); }

@@ -33,7 +33,7 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
 
 /**
  * Finds what the spiking neurons of every relu activation need, from images: the result converts. Runs the dense network in
- * ONNX Runtime and, for corrections, the spiking one in the engine, once for each layer up to it.
+ * ONNX Runtime and, for corrections, the layers of the spiking one in the engine, one after the other, twice each.
  *
  * A channel that is silent on all images gets a threshold that its own largest current is for as usual in its layer, see
  * `settleThresholds`. A capped relu (ReLU6) has no threshold above its cap.

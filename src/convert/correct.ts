@@ -1,14 +1,13 @@
 import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
 import { inferShapes } from '../graph/shapes.js';
-import type { SnnLayer, SpikingModel } from '../snn/model.js';
-import { SpikingSession } from '../snn/session.js';
+import { spikeCounts, type SpikeTrains } from '../snn/replay.js';
 import { elementCount } from '../tensor.js';
-import { channelMeans, imageBatches, tapActivations, type CalibrationImages, type TapOptions } from './activations.js';
+import { channelMeans, tapActivations, type CalibrationImages, type TapOptions } from './activations.js';
 import { fold } from './fold.js';
-import type { FoldedLayer, FoldedNetwork, FoldedSpiking } from './folded.js';
+import type { FoldedSpiking } from './folded.js';
 import { reconstructLayer } from './reconstruct.js';
-import { layerSamples } from './samples.js';
-import { integerLayer, truncatedModel } from './truncated.js';
+import { DenseTargets } from './targets.js';
+import { LayerWalk } from './walk.js';
 
 export interface CorrectionOptions extends TapOptions {
   /** Also trains the weights of each layer, see `reconstructLayer`. Default false. */
@@ -49,34 +48,30 @@ export async function correctNeurons(network: TrainedNetwork, images: Calibratio
   const neurons = new Map<string, NeuronSettings>(network.neurons);
   const names = folded.layers.flatMap(({ name }) => (neurons.has(name) ? [name] : []));
   const dense = await denseActivity(network, images, names, options);
-  const done: SnnLayer[] = [];
+  const targets = new DenseTargets(network, images, names, options);
+  const walk = new LayerWalk(network, folded, images, options);
   for (const layer of folded.layers) {
+    if (layer.kind !== 'spiking') {
+      walk.settle(layer);
+      continue;
+    }
     const activity = dense.get(layer.name);
-    let settled: FoldedLayer = layer;
-    if (layer.kind === 'spiking' && activity) {
-      const trained = options.weights ? await reconstructed(network, folded, done, layer, images, options) : layer;
-      const model = truncatedModel(folded, [...done, integerLayer(folded, trained, options.timeSteps)]);
-      settled = corrected(trained, activity, await spikeRates(model, network, images, options), options.timeSteps);
+    let settled = layer;
+    if (activity) {
+      const trained = options.weights ? await reconstructed(layer, walk, targets, images.count, options) : layer;
+      settled = corrected(trained, activity, spikeRates(await walk.spikes(trained)), options.timeSteps);
       neurons.set(layer.name, { threshold: layer.threshold, ...difference(layer, settled, neurons.get(layer.name)!) });
       options.onLayer?.(layer.name, names.indexOf(layer.name) + 1, names.length);
     }
-    done.push(integerLayer(folded, settled, options.timeSteps));
+    walk.settle(settled, await walk.spikes(settled));
   }
   return { ...network, neurons };
 }
 
 /** The layer, trained on what the corrected ones before it give. */
-async function reconstructed(
-  network: TrainedNetwork,
-  folded: FoldedNetwork,
-  done: readonly SnnLayer[],
-  layer: FoldedSpiking,
-  images: CalibrationImages,
-  options: CorrectionOptions,
-): Promise<FoldedSpiking> {
-  if (images.count < 2) return layer;
-  const { sources, target } = await layerSamples(network, folded, done, layer, images, options);
-  return (await reconstructLayer(layer, sources, target, images.count, options)).layer;
+async function reconstructed(layer: FoldedSpiking, walk: LayerWalk, targets: DenseTargets, count: number, options: CorrectionOptions): Promise<FoldedSpiking> {
+  if (count < 2) return layer;
+  return (await reconstructLayer(layer, walk.sources(layer), await targets.of(layer.name), count, options)).layer;
 }
 
 async function denseActivity(
@@ -108,26 +103,14 @@ interface SpikeRates {
   readonly half: Float64Array;
 }
 
-async function spikeRates(
-  model: SpikingModel,
-  network: TrainedNetwork,
-  images: CalibrationImages,
-  { timeSteps, batchSize, threads }: CorrectionOptions,
-): Promise<SpikeRates> {
-  const { shape } = model.layers.at(-2)!;
-  const rates = { whole: new Float64Array(shape[0]!), half: new Float64Array(shape[0]!) };
-  const session = await SpikingSession.create(model, threads === undefined ? {} : { threads });
-  try {
-    for (const batch of imageBatches(network, images, batchSize)) {
-      for (const [sums, steps] of [[rates.whole, timeSteps], [rates.half, timeSteps >> 1]] as const) {
-        const { counts, count } = await session.run(batch, { timeSteps: steps, counts: true });
-        channelMeans(counts!.at(-1)!, shape[0]!, elementCount(shape), (c, spikes) => (sums[c]! += (spikes / steps) * (count / images.count)));
-      }
-    }
-  } finally {
-    await session.dispose();
-  }
-  return rates;
+function spikeRates(trains: SpikeTrains): SpikeRates {
+  const { shape, timeSteps } = trains;
+  const rates = (steps: number): Float64Array => {
+    const means = new Float64Array(shape[0]!);
+    channelMeans(spikeCounts(trains, steps), shape[0]!, elementCount(shape), (c, mean) => (means[c] = mean / steps));
+    return means;
+  };
+  return { whole: rates(timeSteps), half: rates(timeSteps >> 1) };
 }
 
 function corrected(layer: FoldedSpiking, { mean, active }: ChannelActivity, { whole, half }: SpikeRates, timeSteps: number): FoldedSpiking {

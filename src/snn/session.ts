@@ -1,11 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { invalidArgument, NoisefloorError } from '../errors.js';
-import { binding, type Isa, type NativeLayer, type NativeMaxPool, type NativeModel, type NativeResult, type NativeSession, type NativeSynapse } from '../native.js';
+import { binding, type Isa, type NativeResult, type NativeSession } from '../native.js';
 import { elementCount } from '../tensor.js';
 import { checkModelInTurns } from './check.js';
+import { describeLayers } from './describe.js';
 import { checkEarlyExit, type EarlyExitOptions, type EarlyExitResult } from './earlyExit.js';
 import { decodeInTurns, readInTurns, type CheckedModel } from './file.js';
-import { inputName, readoutOf, type SpikingModel, type Synapse } from './model.js';
+import { readoutOf, type SpikingModel } from './model.js';
 import { aborted, native, nativePromise, unshared } from './nativeCalls.js';
 import type { RunOptions, RunResult } from './run.js';
 import { SpikingStream } from './stream.js';
@@ -73,7 +74,7 @@ export class SpikingSession {
   /** @internal */
   static async fromChecked({ model, largestTimeSteps }: CheckedModel, options: SessionOptions): Promise<SpikingSession> {
     const { threads, niceness, isa } = resolveOptions(options);
-    const description = describe(model);
+    const description = { inputShape: model.input.shape, inputScale: model.input.scale, layers: describeLayers(model.layers) };
     const session = native(() => new (binding().Session)(description, { threads, niceness, isa }));
     await nativePromise(new Error(), session.ready());
     return new SpikingSession(model, largestTimeSteps, threads, session);
@@ -217,21 +218,4 @@ async function resolveModel(model: SpikingModel | string | Uint8Array): Promise<
   if (model instanceof Uint8Array) return decodeInTurns(model, 'The model file', false);
   if (typeof model !== 'object' || model === null) throw invalidArgument('model', 'a spiking model, a path or the bytes of a file', model);
   return { model, largestTimeSteps: await checkModelInTurns(model) };
-}
-
-function describe(model: SpikingModel): NativeModel {
-  const index = new Map([[inputName, -1]]);
-  model.layers.forEach((layer, i) => index.set(layer.name, i));
-  return {
-    inputShape: model.input.shape,
-    inputScale: model.input.scale,
-    layers: model.layers.map((layer): NativeLayer | NativeMaxPool => {
-      if (layer.kind === 'maxPool') return { ...layer, source: index.get(layer.source)! };
-      return { ...layer, synapses: layer.synapses.map((synapse) => describeSynapse(synapse, index.get(synapse.source)!)) };
-    }),
-  };
-}
-
-function describeSynapse(synapse: Synapse, source: number): NativeSynapse {
-  return { ...synapse, source, poolKernel: synapse.pool?.kernel ?? [1, 1], poolStride: synapse.pool?.stride ?? [1, 1] };
 }

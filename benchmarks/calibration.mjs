@@ -1,12 +1,13 @@
 // Converts pretrained networks with every calibration and evaluates them beside the dense ones: the tables of docs/converting.md.
-// Resumable: what is in --out is not done again, and a killed evaluation goes on where it was.
+// Resumable: what is in --out is not done again. One run of the largest T gives all T and all delays of the read-out.
 // node benchmarks/calibration.mjs --pretrained DIR --imagenet DIR --cifar10 DIR --out runs/calibration --parallel 2
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { calibrationCorrections, DenseSession, evaluateDense, openImages, readOnnx, readSplit } from 'noisefloor';
+import { calibrationCorrections, DenseSession, evaluateDense, normalizeImages, openImages, readOnnx, readSplit, readSpikingModel, SpikingSession } from 'noisefloor';
+import { AccuracyCounter, potentialsAfter } from '../dist/evaluate/logits.js';
 import { every, noisefloor, printTable } from './rows.mjs';
 
 const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
@@ -29,6 +30,7 @@ const options = new Command('calibration')
   .addOption(new Option('--corrections <list>').argParser(names).default([...calibrationCorrections]))
   .addOption(new Option('--convert <options>', 'further options of convert, such as "--weights int16"').default(''))
   .addOption(new Option('--time-steps <list>').argParser((text) => names(text).map(whole)).default([4, 8, 16, 32, 64, 128]))
+  .addOption(new Option('--delays <list>', 'steps before the read-out begins, of T of more than those').argParser((text) => names(text).map(whole)).default([0]))
   .addOption(new Option('--limit <n>', 'only the first n test images').argParser(whole))
   .addOption(new Option('--parallel <n>', 'rows at a time, each with its share of the processors').argParser(whole).default(1))
   .parse()
@@ -88,24 +90,42 @@ async function row({ network, calibration, correction }) {
       '--calibration', method, ...(percentile ? ['--calibration-percentile', percentile] : []), '--calibration-correct', correction, ...options.convert.split(' ').filter(Boolean),
     );
   }
-  return kept(join(options.out, `${name}-${images}-${options.timeSteps.join('-')}.json`), async () => {
+  return kept(join(options.out, `${name}-${images}-${options.timeSteps.join('-')}-${options.delays.join('-')}.json`), () => {
     console.error(`${name}: evaluation`);
-    const journal = join(options.out, `${name}-${images}-${options.timeSteps.join('-')}.journal`);
-    const limit = options.limit === undefined ? [] : ['--limit', options.limit];
-    return JSON.parse(await noisefloor(
-      'eval', model, '--data', specOf(network), '--time-steps', options.timeSteps.join(), '--batch-size', networks[network].data === 'imagenet' ? 8 : 64,
-      '--journal', journal, '--resume', '--threads', threads, '--json', ...limit,
-    ));
+    return spikingAccuracy(network, model);
   });
+}
+
+/** Top-1 at each T, by delay. */
+async function spikingAccuracy(network, file) {
+  const model = await readSpikingModel(file);
+  const source = await openImages(specOf(network), 'test', { shape: model.input.shape });
+  const { images: bytes, labels, count } = await readSplit(source, options.limit ?? source.count);
+  const pixels = bytes.length / count;
+  const batchSize = networks[network].data === 'imagenet' ? 8 : 64;
+  const right = options.delays.map(() => options.timeSteps.map(() => new AccuracyCounter()));
+  const session = await SpikingSession.create(model, { threads });
+  for (let first = 0; first < count; first += batchSize) {
+    const end = Math.min(count, first + batchSize);
+    const batch = normalizeImages(bytes.subarray(first * pixels, end * pixels), model.input.normalization, model.input.shape);
+    const result = await session.run(batch, { timeSteps: Math.max(...options.timeSteps) });
+    options.delays.forEach((delay, d) => options.timeSteps.forEach((steps, t) => {
+      if (steps > delay) right[d][t].add(potentialsAfter(result, steps, delay), labels.subarray(first, end));
+    }));
+  }
+  await session.dispose();
+  return right.map((row) => row.map(({ top1 }) => top1));
 }
 
 function printNetwork(name) {
   const percent = (share) => (100 * share).toFixed(1);
   const { images: count, top1 } = dense.get(name);
   console.log(`\n${name}, ${count} test images, dense ${percent(top1)}${options.convert && `, convert ${options.convert}`}\n`);
-  const head = ['calibration', 'correction', ...options.timeSteps.map((t) => `T=${t}`)];
-  const body = rows.flatMap(({ network, calibration, correction }, i) =>
-    network === name ? [[calibration.replace(':', ' '), correction, ...results[i].top1.map(percent)]] : [],
-  );
+  const head = ['calibration', 'correction', 'delay', ...options.timeSteps.map((t) => `T=${t}`)];
+  const body = rows.flatMap(({ network, calibration, correction }, i) => {
+    if (network !== name) return [];
+    const label = [calibration.replace(':', ' '), correction];
+    return options.delays.map((delay, d) => [...label, delay || '', ...results[i][d].map((share, t) => (options.timeSteps[t] > delay ? percent(share) : ''))]);
+  });
   printTable(head, body);
 }

@@ -21,8 +21,7 @@ const threads = os.availableParallelism();
 
 async function pixels(split, count, shape) {
   const source = await openImages(`imagenet:${options.imagenet}`, split, { shape });
-  const { images } = await readSplit(source, count);
-  return { images, count };
+  return readSplit(source, count);
 }
 
 function correlation(a, b) {

@@ -149,9 +149,9 @@ void Engine::runLayers(const Pass& pass) {
     if (layer.spiking && pass.options.counts) {
       output.counts = pass.result->counts[spiking].data() + pass.firstImage * static_cast<size_t>(layer.shape.size());
     }
-    const size_t train = trainBytes(layer, pass.firstStep, pass.totalImages) + trainBytes(layer, pass.steps, pass.firstImage);
-    if (layer.spiking && pass.options.trains) output.trains = pass.result->trains[spiking].data() + train;
-    if (layer.given) output.given = pass.options.given[given++].bytes + train;
+    const auto before = [&] { return trainBytes(layer, pass.firstStep, pass.totalImages) + trainBytes(layer, pass.steps, pass.firstImage); };
+    if (layer.spiking && pass.options.trains) output.trains = pass.result->trains[spiking].data() + before();
+    if (layer.given) output.given = pass.options.given[given++].bytes + before();
     const auto began = std::chrono::steady_clock::now();
     runLayer(pass, chunk, layer, output);
     if (pass.options.layerSeconds != nullptr) {

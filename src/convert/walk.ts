@@ -1,9 +1,9 @@
 import type { TrainedNetwork } from '../graph/network.js';
-import { inputName, type MaxPoolLayer, type SnnLayer, type SpikingLayer } from '../snn/model.js';
+import { inputName, type MaxPoolLayer, type SpikingLayer } from '../snn/model.js';
 import { replay, spikeCounts, type SpikeTrains } from '../snn/replay.js';
 import { elementCount } from '../tensor.js';
 import { imageBatches, type CalibrationImages, type TapOptions } from './activations.js';
-import type { FoldedLayer, FoldedNetwork } from './folded.js';
+import type { FoldedLayer, FoldedNetwork, FoldedSpiking } from './folded.js';
 import { quantize } from './quantize.js';
 import type { SourceValues } from './reconstruct.js';
 
@@ -12,9 +12,10 @@ import type { SourceValues } from './reconstruct.js';
  * that are settled, whose spikes are kept as long as a later one reads them.
  */
 export class LayerWalk {
-  readonly #settled: SnnLayer[] = [];
+  #settled = 0;
   readonly #trains = new Map<string, SpikeTrains>();
   readonly #images: Float32Array;
+  readonly #inputScale: number;
 
   constructor(
     network: TrainedNetwork,
@@ -28,23 +29,23 @@ export class LayerWalk {
       this.#images.set(batch, filled);
       filled += batch.length;
     }
+    this.#inputScale = quantize({ ...folded, layers: [] }, { weights: 'int8', timeSteps: 1 }).inputScale;
   }
 
   /** What a spiking layer gives behind the settled ones. */
-  spikes(layer: FoldedLayer): Promise<SpikeTrains> {
+  spikes(layer: FoldedSpiking): Promise<SpikeTrains> {
     const chains = this.#chains(layer);
-    const { inputScale } = quantize({ ...this.folded, layers: [] }, { weights: 'int8', timeSteps: 1 });
     const part = {
-      input: { shape: this.folded.inputShape, scale: inputScale },
+      input: { shape: this.folded.inputShape, scale: this.#inputScale },
       sources: new Map(chains.flatMap(({ source }) => (source === inputName ? [] : [[source, this.#trains.get(source)!]]))),
       maxPools: [...new Set(chains.flatMap(({ maxPools }) => maxPools))],
-      layer: this.#integers(layer) as SpikingLayer,
+      layer: this.#integers(layer),
     };
     return replay(part, this.#images, this.options);
   }
 
   /** What the sources of a layer give: rates, or the normalised images. Of each synapse. */
-  sources(layer: FoldedLayer): SourceValues[] {
+  sources(layer: FoldedSpiking): SourceValues[] {
     return this.#chains(layer).map(({ source, maxPools }): SourceValues => {
       if (source === inputName) return { shape: this.folded.inputShape, maxPools, values: this.#images, scale: 1 };
       const trains = this.#trains.get(source)!;
@@ -54,13 +55,13 @@ export class LayerWalk {
 
   /** @param spikes of a spiking layer, as `spikes` gave them */
   settle(layer: FoldedLayer, spikes?: SpikeTrains): void {
-    this.#settled.push(this.#integers(layer));
+    this.#settled++;
     if (spikes) this.#trains.set(layer.name, spikes);
     for (const name of this.#trains.keys()) if (!this.#isRead(name)) this.#trains.delete(name);
   }
 
-  #integers(layer: FoldedLayer): SnnLayer {
-    return quantize({ ...this.folded, layers: [layer] }, { weights: 'int8', timeSteps: this.options.timeSteps }).layers[0]!.layer;
+  #integers(layer: FoldedSpiking): SpikingLayer {
+    return quantize({ ...this.folded, layers: [layer] }, { weights: 'int8', timeSteps: this.options.timeSteps }).layers[0]!.layer as SpikingLayer;
   }
 
   /** Of each synapse: the neurons or the images, and the max-pooling in between. */
@@ -81,7 +82,7 @@ export class LayerWalk {
   }
 
   #isRead(name: string): boolean {
-    const left = this.folded.layers.slice(this.#settled.length).filter(({ kind }) => kind === 'spiking');
+    const left = this.folded.layers.slice(this.#settled).filter(({ kind }) => kind === 'spiking');
     return left.some((layer) => this.#chains(layer).some(({ source }) => source === name));
   }
 }

@@ -3,7 +3,7 @@ import type { Shape } from '../graph/graph.js';
 import { binding, type NativeLayer } from '../native.js';
 import { elementCount } from '../tensor.js';
 import { describeLayers } from './describe.js';
-import type { MaxPoolLayer, SpikingInput, SpikingLayer } from './model.js';
+import { maxFrameSteps, type MaxPoolLayer, type SpikingInput, type SpikingLayer } from './model.js';
 import { native, nativePromise, unshared } from './nativeCalls.js';
 
 /** Every spike of a layer. */
@@ -58,16 +58,13 @@ function nothing([channels, height, width]: Shape, source: number): NativeLayer 
   return { name: 'nothing', kind: 'readout', shape: [1, 1, 1], bias: new Int32Array(1), synapses: [synapse] };
 }
 
-/** Bits of a word: more steps are in passes of so many. */
-const passSteps = 64;
-
 /** Spikes of each neuron in the first steps (default: all), [count, C, H, W]. */
 export function spikeCounts(trains: SpikeTrains, steps = trains.timeSteps): Uint16Array {
   const counts = new Uint16Array(trains.count * elementCount(trains.shape));
   let offset = 0;
-  for (let first = 0; first < steps; first += passSteps) {
-    const width = wordBytes(Math.min(passSteps, trains.timeSteps - first));
-    offset = addPass(trains, counts, offset, width, Math.min(passSteps, steps - first));
+  for (let first = 0; first < steps; first += maxFrameSteps) {
+    const width = wordBytes(Math.min(maxFrameSteps, trains.timeSteps - first));
+    offset = addPass(trains, counts, offset, width, Math.min(maxFrameSteps, steps - first));
   }
   return counts;
 }

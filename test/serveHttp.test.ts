@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import sharp from 'sharp';
@@ -333,6 +334,24 @@ describe('the server', () => {
     expect((await ask(`${stopping.url}/v2/health/ready`)).status).toBe(503);
     await ended;
     await expect(ask(at, { body })).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('resets nobody who keeps coming back while it ends', async () => {
+    const stopping = await start({ drainDelay: 100 });
+    const body = JSON.stringify({ inputs: [tensor], parameters: { time_steps: 4 } });
+    const answers = new Set<number>();
+    const client = async (): Promise<string> => {
+      for (;;) {
+        const answer = await ask(`${stopping.url}/v2/models/small/infer`, { body }).catch((error: NodeJS.ErrnoException) => error);
+        if (answer instanceof Error) return answer.code ?? answer.message;
+        answers.add(answer.status);
+      }
+    };
+    const clients = Promise.all(Array.from({ length: 16 }, client));
+    await sleep(50);
+    await stopping.drain();
+    expect(new Set(await clients)).toEqual(new Set(['ECONNREFUSED']));
+    expect(answers).toEqual(new Set([200, 503]));
   });
 
   it('says what is wrong with its options', async () => {

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { NoisefloorError } from '../errors.js';
 import { buildApp } from './http/app.js';
 import type { ServerContext } from './http/context.js';
@@ -9,6 +9,9 @@ import type { ModelSource } from './modelSource.js';
 import { Metrics } from './metrics.js';
 import { InferenceService, type ServiceOptions } from './service.js';
 import type { ServedModel } from './servedModel.js';
+
+/** Milliseconds without a new connection after which a draining server closes its port, and the longest wait for them. */
+const [quietTime, longestWait] = [50, 1000];
 
 export type ServeOptions = ServerOptions & Omit<ServiceOptions, 'observe'>;
 
@@ -74,10 +77,26 @@ export class RunningServer {
     app.server.closeIdleConnections = () => undefined;
     const sweep = setInterval(closeIdle, Math.max(50, config.drainDelay));
     const cut = setTimeout(() => app.server.closeAllConnections(), config.drainTimeout);
+    await (state.closing = this.#stopListening());
+    delete state.closing;
     await app.close();
     clearInterval(sweep);
     clearTimeout(cut);
     await this.service.close();
+  }
+
+  /** The kernel resets whoever waits to be accepted when a port closes: so it closes once nobody has come for a while. */
+  async #stopListening(): Promise<void> {
+    const { app, config } = this.#context;
+    const quiet = Math.min(quietTime, config.drainDelay);
+    const end = performance.now() + longestWait;
+    let came = performance.now();
+    app.server.on('connection', () => (came = performance.now()));
+    while (performance.now() < Math.min(end, came + quiet)) {
+      await sleep(quiet / 5);
+      await turn(); // A busy loop may have kept somebody waiting.
+    }
+    app.server.close();
   }
 
   /** A file that is being written may be met half: it is refused, and read again once it has changed again. */

@@ -6,6 +6,8 @@ import type { ServerConfig } from './options.js';
 /** Whether the server still takes requests. */
 export interface ServerState {
   draining: boolean;
+  /** While there, new requests wait for it before they are refused: nobody comes back just as the port closes. */
+  closing?: Promise<void>;
 }
 
 /** Open to everybody: what balancers ask, and the page, whose script asks for the key. */
@@ -15,6 +17,7 @@ const open = /^\/(v2\/health\/(live|ready)\/?|page\/[\w.]*|)(\?|$)/;
 export function addGuards(app: FastifyInstance, config: ServerConfig, state: ServerState): void {
   const accepted = config.apiKeys.map(digest);
   const bodies = new BodyBudget(config);
+  app.addHook('onRequest', (_request, _reply, done) => void (state.closing ? state.closing.then(() => done(), done) : done()));
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff');
     if (state.draining && !request.url.startsWith('/v2/health/')) throw new HttpError(503, 'The server is stopping: ask another one.');

@@ -7,9 +7,11 @@ import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 
 const resnet18 = '--network resnet18 --noise nq --noise-strength 0.5 --levels 4 --weight-bits 8 --batch-size 500 --learning-rate 0.2 --warmup-epochs 3 --augment crop,flip,autoaugment --cutout 16 --decay weights --clip-norm 20';
+const withoutNoise = resnet18.replace('--noise nq --noise-strength 0.5', '--noise none');
 const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
+const strong = '--augment crop,flip,autoaugment';
 const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');
-/** A stage is a training, or, with `from`, a fine-tuning over time of another stage. */
+/** A stage is a training, or, with `from`, a fine-tuning over time of another stage; with `teacher` by the logits of a third one too. */
 const stages = {
   'resnet18-base': { epochs: 195, options: resnet18 },
   resnet18: { from: 'resnet18-base', epochs: 12, options: `--time-steps 4 --learning-rate 0.004 ${overTime}` },
@@ -18,12 +20,21 @@ const stages = {
   'resnet18-l8': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 4 --learning-rate 0.004 ${overTime}` },
   'resnet18-l8-t2': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 2 --learning-rate 0.006 ${overTime}` },
   'resnet18-long-base': { epochs: 240, options: `${resnet18} --weight-decay 1e-3` },
-  'resnet18-long': { from: 'resnet18-long-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --augment crop,flip,autoaugment` },
+  'resnet18-long': { from: 'resnet18-long-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },
+  'resnet18-relu': { epochs: 205, options: `${withoutNoise.replace('--levels 4', '--activation relu')} --weight-decay 1e-3` },
+  'resnet18-qcfs-base': { epochs: 205, options: `${withoutNoise} --weight-decay 1e-3` },
+  'resnet18-qcfs': { from: 'resnet18-qcfs-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },
+  'resnet18-taught': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },
+  'resnet18-taught-longer': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 22, options: `--time-steps 4 --learning-rate 0.012 ${overTime} ${strong}` },
+  'resnet18-taught-t2': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} ${strong}` },
+  'resnet18-taught-t1': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 1 --learning-rate 0.008 ${overTime} ${strong}` },
   'resnet18-sparse-base': { epochs: 140, options: `${resnet18} --activity-penalty 0.1` },
   'resnet18-sparse': { from: 'resnet18-sparse-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --activity-penalty 0.1` },
   'resnet18-sparser-base': { epochs: 120, options: `${resnet18} --activity-penalty 0.2` },
   'resnet18-sparser': { from: 'resnet18-sparser-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --activity-penalty 0.2` },
   'resnet18-sparser-t2': { from: 'resnet18-sparser-base', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} --activity-penalty 0.2` },
+  'resnet18-sparser-taught': { from: 'resnet18-sparser', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --activity-penalty 0.2` },
+  'resnet18-sparser-t2-taught': { from: 'resnet18-sparser-t2', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} ${strong} --activity-penalty 0.2` },
   'resnet18-single-step': { epochs: 80, options: singleStep },
   'resnet20-l2': { epochs: 30, options: '--network resnet20 --noise none --levels 2 --batch-size 512 --learning-rate 0.2' },
 };
@@ -42,7 +53,9 @@ const program = new Command('reproduce')
 const options = program.opts();
 const [row] = program.args;
 if (row === undefined) {
-  for (const [name, { from, epochs, options: text }] of Object.entries(stages)) console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${epochs} epochs, ${text}`);
+  for (const [name, { from, teacher, epochs, options: text }] of Object.entries(stages)) {
+    console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${teacher ? `taught by ${teacher}, ` : ''}${epochs} epochs, ${text}`);
+  }
   process.exit();
 }
 if (!Object.hasOwn(stages, row)) program.error(`Unknown row "${row}". There are ${Object.keys(stages).join(', ')}.`);
@@ -61,13 +74,14 @@ if (options.evaluate) noisefloor('eval', `${trained}.safetensors`, '--data', opt
 
 /** The folder of a stage, trained. */
 function train(name) {
-  const { from, epochs, options: text } = stages[name];
-  const [before, out] = [from === undefined ? undefined : train(from), folder(name)];
+  const { from, teacher, epochs, options: text } = stages[name];
+  const out = folder(name);
   if (epochsOf(out) >= epochs) return out;
+  const [before, teaching] = [from, teacher].map((other) => (other === undefined ? undefined : train(other)));
   const device = options.device === 'cuda' ? ['--device', 'cuda', '--precision', 'mixed', ...(options.devices ? ['--devices', options.devices] : [])] : [];
   const resume = existsSync(join(out, 'checkpoint.safetensors')) ? ['--resume'] : [];
   const start = before === undefined ? ['train'] : ['finetune', before];
-  noisefloor(...start, ...text.split(' '), '--epochs', String(epochs), '--seed', String(options.seed), '--data', options.data, '--out', out, ...device, ...resume);
+  noisefloor(...start, ...text.split(' '), ...(teaching ? ['--teacher', teaching] : []), '--epochs', String(epochs), '--seed', String(options.seed), '--data', options.data, '--out', out, ...device, ...resume);
   return out;
 }
 

@@ -11,7 +11,7 @@ import {
   type OptimizerOptions,
 } from '../training/optimizers.js';
 import { scheduleKinds, type ScheduleKind } from '../training/schedule.js';
-import { deviceList, nameList, numberFrom0, positiveNumber, shared, whole } from './options.js';
+import { deviceList, fractionTo1, nameList, numberFrom0, positiveNumber, shared, whole } from './options.js';
 
 /** What the commands that train have in common. */
 export interface RecipeOptions {
@@ -33,6 +33,9 @@ export interface RecipeOptions {
   activityPenalty: number;
   cutout: number;
   mixup: number;
+  teacher?: string;
+  distillationWeight?: number;
+  distillationTemperature?: number;
   /** false: --no-augment. */
   augment: readonly AugmentationName[] | false;
   loaderThreads?: number;
@@ -57,6 +60,7 @@ export function addRecipe(command: Command, preset: { readonly learningRate: num
     .addOption(new Option('--batch-size <b>', 'images a training step').argParser(whole(1)).default(128));
   addOptimisation(command, preset.learningRate);
   addAugmentation(command);
+  addDistillation(command);
   return addExecution(command).addOption(shared.json());
 }
 
@@ -98,6 +102,13 @@ function addAugmentation(command: Command): Command {
     .option('--no-augment', 'train on the images as they are')
     .addOption(new Option('--cutout <pixels>', 'side of the blanked square of Cutout').argParser(whole(0)).default(0))
     .addOption(new Option('--mixup <alpha>', 'mix images and labels by Beta(alpha, alpha)').argParser(numberFrom0).default(0));
+}
+
+function addDistillation(command: Command): Command {
+  return command
+    .option('--teacher <dir>', 'folder of a trained network by whose logits to train, too')
+    .addOption(new Option('--distillation-weight <x>', 'its part of the loss, 0 to 1 (default: 0.9)').argParser(fractionTo1))
+    .addOption(new Option('--distillation-temperature <x>', 'by which logits are divided (default: 4)').argParser(positiveNumber));
 }
 
 const seedHelp =

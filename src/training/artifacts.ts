@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { writeFileAtomic } from '../files.js';
 import type { Normalization } from '../data/dataset.js';
 import type { Graph } from '../graph/graph.js';
+import type { TrainedNetwork } from '../graph/network.js';
 import { parameterSpecs } from '../graph/parameters.js';
 import { gapModel } from './gapModel.js';
 import { trainingLoopModel } from './loopModel.js';
@@ -23,12 +24,13 @@ export interface TrainingModels {
   readonly gap?: Uint8Array;
 }
 
-/** Differentiates the graph: the ONNX models of a training run, standard operators only. */
-export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization): TrainingModels {
+/** Differentiates the graph: the ONNX models of a training run, standard operators only; with the teacher that `config.distillation` is by. */
+export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization, teacher?: TrainedNetwork): TrainingModels {
+  const options = { ...config, ...(teacher ? { teacher } : {}) };
   return {
-    training: trainingModel(graph, config),
+    training: trainingModel(graph, options),
     optimizer: optimizerModel(parameterSpecs(graph), config.optimizer, config),
-    loop: trainingLoopModel(graph, normalization, config),
+    loop: trainingLoopModel(graph, normalization, options),
     eval: evalModel(graph),
     ...(config.temporal ? { spikingEval: spikingEvalModel(graph, config.temporal) } : {}),
     ...(measuresSigma(config) ? { gap: gapModel(graph, config.noiseTimeSteps) } : {}),

@@ -1,4 +1,5 @@
 import type { OnnxBuilder } from '../onnx/builder.js';
+import type { Distillation } from './distillation.js';
 
 /** Cross-entropy of logits [N, classes] against int64 labels [N], averaged over the batch, and its gradient. */
 export interface Loss {
@@ -30,12 +31,49 @@ export interface LossOptions {
   readonly labelSmoothing: number;
   /** Alpha of Mixup: above 0 the graph has {@link mixedLabels} besides. Default 0. */
   readonly mixup?: number;
+  /** How much of it the teacher has, where there is one. */
+  readonly distillation?: Pick<Distillation, 'weight' | 'temperature'>;
 }
 
-/** {@link crossEntropy} against `labels`, and with Mixup {@link mixedLabels}. */
-export function trainingLoss(onnx: OnnxBuilder, logits: string, classes: number, batchSize: string, options: LossOptions): Loss {
-  const { labelSmoothing, mixup = 0 } = options;
-  return crossEntropy(onnx, logits, 'labels', classes, batchSize, labelSmoothing, mixup > 0 ? mixedLabels : undefined);
+/** What a loss is of: logits [N, classes] against int64 labels [N], and the logits [N, classes] of a teacher. */
+export interface LossInputs {
+  readonly logits: string;
+  readonly labels: string;
+  readonly mixed: MixedLabels;
+  readonly teacher?: string | undefined;
+  readonly classes: number;
+  /** N as a float32 scalar. */
+  readonly batchSize: string;
+}
+
+/** {@link crossEntropy}, with Mixup against the second labels too, and with a teacher {@link distilled}. */
+export function trainingLoss(onnx: OnnxBuilder, inputs: LossInputs, { labelSmoothing, mixup = 0, distillation }: LossOptions): Loss {
+  const { logits, labels, mixed, teacher, classes, batchSize } = inputs;
+  const hard = crossEntropy(onnx, logits, labels, classes, batchSize, labelSmoothing, mixup > 0 ? mixed : undefined);
+  if (teacher === undefined || distillation === undefined) return hard;
+  return distilled(onnx, hard, { logits, teacher, batchSize }, distillation);
+}
+
+/** (1 - w) hard + w tau^2 KL(softmax(teacher / tau) || softmax(logits / tau)), the second averaged over the batch. */
+function distilled(
+  onnx: OnnxBuilder,
+  hard: Loss,
+  { logits, teacher, batchSize }: Pick<LossInputs, 'logits' | 'batchSize'> & { readonly teacher: string },
+  { weight, temperature }: NonNullable<LossOptions['distillation']>,
+): Loss {
+  const times = (value: string, factor: number): string => onnx.node('Mul', [value, onnx.floats(factor)]);
+  const softened = (value: string): string => onnx.node('LogSoftmax', [times(onnx.widen(value), 1 / temperature)], { axis: -1 });
+  const [student, target] = [softened(logits), softened(teacher)];
+  const wanted = onnx.node('Exp', [target]);
+  const apart = onnx.node('ReduceSum', [onnx.node('Mul', [wanted, onnx.node('Sub', [target, student])])], { keepdims: 0 });
+  return {
+    value: onnx.node('Add', [times(hard.value, 1 - weight), times(onnx.node('Div', [apart, batchSize]), weight * temperature ** 2)]),
+    correct: hard.correct,
+    gradient: () => {
+      const towards = onnx.node('Div', [onnx.node('Sub', [onnx.node('Exp', [student]), wanted]), batchSize]);
+      return onnx.node('Add', [times(hard.gradient(), 1 - weight), times(towards, weight * temperature)]);
+    },
+  };
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { ActivationNode, Graph } from '../graph/graph.js';
+import type { TrainedNetwork } from '../graph/network.js';
 import { parameterSpecs } from '../graph/parameters.js';
 import { inferShapes } from '../graph/shapes.js';
 import { OnnxBuilder } from '../onnx/builder.js';
@@ -8,7 +9,8 @@ import { sigmaInput } from './layers/activation.js';
 import type { Device } from '../onnx/device.js';
 import { emitJoin, type JoinedParameter } from './joined.js';
 import type { Measured, NoiseKind } from './layers/rule.js';
-import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss, type LossOptions } from './loss.js';
+import { emitTeacher } from './distillation.js';
+import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss, type LossInputs, type LossOptions } from './loss.js';
 import { checkMethodFits, measuresSigma, resolveMethod, type MethodOptions } from './method.js';
 import type { TemporalConfig } from './temporal/options.js';
 import { emitTemporalStep } from './temporal/step.js';
@@ -30,6 +32,8 @@ export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode
 export interface TrainingGraphOptions extends MethodOptions, LossOptions {
   /** Unrolls the spiking network over time instead of the quantised one. */
   readonly temporal?: TemporalConfig;
+  /** Whose logits `distillation` holds the network to. */
+  readonly teacher?: TrainedNetwork;
 }
 
 /** Where and how a training step is computed. */
@@ -67,8 +71,14 @@ export function emitTrainingStep(
   const method = resolveMethod(options);
   checkMethodFits(method, graph);
   const forward = emitForward({ onnx, shapes, batchSize, method, lossScale, device, drawNoise, updateBuffer }, graph);
-  const loss = trainingLoss(onnx, forward.logits, shapes.get(graph.output)![0]!, batchSize, options);
+  const loss = trainingLoss(onnx, lossInputs(onnx, graph, options, forward.logits, batchSize), options);
   return differentiateStep(onnx, loss, lossScale, forward, buffers);
+}
+
+/** Of logits [N, classes] of the graph whose input and labels are values of a training graph. */
+export function lossInputs(onnx: OnnxBuilder, graph: Graph, { teacher }: TrainingGraphOptions, logits: string, batchSize: string): LossInputs {
+  const classes = inferShapes(graph).get(graph.output)![0]!;
+  return { logits, labels: 'labels', mixed: mixedLabels, teacher: teacher && emitTeacher(onnx, teacher, graph.input.name), classes, batchSize };
 }
 
 /** From the loss back to the parameters, with gradients `lossScale` times as large on the way. */

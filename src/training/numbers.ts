@@ -17,6 +17,11 @@ export function fraction(name: string, value: number): number {
   return value;
 }
 
+export function share(name: string, value: number): number {
+  if (!(value >= 0 && value <= 1)) throw invalidArgument(name, 'number from 0 to 1', value);
+  return value;
+}
+
 export function positive(name: string, value: number): number {
   if (!(value > 0) || !Number.isFinite(value)) throw invalidArgument(name, 'positive number', value);
   return value;

@@ -2,12 +2,14 @@ import { checkAugmentations, type AugmentationName } from '../data/augment/pipel
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError, refused, unknownName } from '../errors.js';
 import { weightWidths, type Graph, type WeightBits } from '../graph/graph.js';
+import type { TrainedNetwork } from '../graph/network.js';
 import { buildNetwork, type NetworkOptions } from '../graph/networks/index.js';
 import { inferShapes } from '../graph/shapes.js';
 import { withWeightBits } from '../graph/weights.js';
 import { devices, precisions, type Device, type Precision } from '../onnx/device.js';
 import { resolveActivation, type ActivationOptions } from './activation.js';
 import { checkMethodFits, checkMethodOptions, resolveMethod, type Method, type MethodOptions } from './method.js';
+import { resolveDistillation, type Distillation, type DistillationOptions } from './distillation.js';
 import type { NoiseKind } from './layers/rule.js';
 import { resolveRuntime, type ParallelOptions } from './parallel/runtime.js';
 import { fraction, notNegative, positive, whole } from './numbers.js';
@@ -15,7 +17,7 @@ import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
 
-export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>, TemporalOptions, ParallelOptions {
+export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>, TemporalOptions, DistillationOptions, ParallelOptions {
   /**
    * Name of a network (`networkNames`), or one's own: a graph, or a function that builds it for the data set's images
    * and classes with the activation that the method needs (docs/custom-networks.md). Left out with `initialFrom`.
@@ -162,12 +164,14 @@ export interface TrainConfig extends Method {
   readonly seed: number;
   readonly limit?: number;
   readonly temporal?: TemporalConfig;
+  readonly distillation?: Distillation;
   /** With several: the devices or sessions that share every batch, and how often they are averaged. */
   readonly replicas?: number;
   readonly averageEvery?: number;
 }
 
-export function resolveConfig(options: TrainOptions): TrainConfig {
+/** @param teacher the network in the folder `options.teacher` */
+export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): TrainConfig {
   const { noise = 'none', optimizer = { kind: 'sgd' } } = options;
   checkMethodOptions({ ...options, noise });
   checkOptimizer(optimizer);
@@ -181,6 +185,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
   const overTime = options.timeSteps !== undefined;
   const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
   const temporal = resolveTemporal(options, thresholdRate > 0);
+  const distillation = resolveDistillation(options, teacher);
   const epochs = whole('epochs', options.epochs ?? 10, 1);
   const batchSize = whole('batchSize', options.batchSize ?? 128, 1);
   const { parallel } = resolveRuntime(options, batchSize);
@@ -209,6 +214,7 @@ export function resolveConfig(options: TrainOptions): TrainConfig {
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
     ...(temporal === undefined ? {} : { temporal }),
+    ...(distillation === undefined ? {} : { distillation }),
     ...(parallel === undefined ? {} : { replicas: parallel.replicas.length, averageEvery: parallel.averageEvery }),
   };
 }

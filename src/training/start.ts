@@ -19,7 +19,7 @@ export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, bas
   checkFits(graph, data);
   if (base) {
     checkSameData(base, data);
-    checkSameSplit(base, config);
+    checkSameSplit('The network to begin with', base, config);
   }
   if (config.temporal) checkSpiking(graph);
   const count = Math.min(sampleCount, data.train.count);
@@ -57,6 +57,13 @@ export async function resumedStart(directory: string, graph: Graph, config: Trai
   }
   refuseOtherOptions(directory, { ...checkpoint.config, epochs: config.epochs }, config);
   return prolonged(checkpoint, config);
+}
+
+/** `CHECKPOINT_MISMATCH` or `INVALID_GRAPH` where the teacher is for other data, or has seen the images that are held out now. */
+export function checkTeacher(teacher: TrainedNetwork, config: TrainConfig, data: Dataset): void {
+  checkFits(teacher.graph, data);
+  checkSameData(teacher, data);
+  checkSameSplit('The teacher', teacher, config);
 }
 
 /** Whether a run has done all of its epochs. */
@@ -132,14 +139,14 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
   }
 }
 
-/** Images that the network was trained on must not validate it now. */
-function checkSameSplit({ provenance }: TrainedNetwork, config: TrainConfig): void {
+/** Images that a network was trained on must not validate it now, nor what it teaches. */
+function checkSameSplit(which: string, { provenance }: TrainedNetwork, config: TrainConfig): void {
   const before = (provenance.training ?? {}) as Partial<TrainConfig>;
   for (const key of ['seed', 'validation', 'limit'] as const) {
     const [there, here] = [before[key] ?? 'none', config[key] ?? 'none'];
     if (there === here) continue;
     throw mismatch(
-      `The network to begin with was trained with ${key} ${there}, not ${here}: other images were held out. Give the same.`,
+      `${which} was trained with ${key} ${there}, not ${here}: other images were held out. Give the same.`,
     );
   }
 }

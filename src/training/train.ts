@@ -10,7 +10,7 @@ import { checkpointPath, hasCheckpoint, readCheckpoint, type Checkpoint } from '
 import { resolveLoaderThreads } from './loader.js';
 import { checkSurrogate, resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
 import { resolveRuntime, type TrainingRuntime } from './parallel/runtime.js';
-import { freshStart, isFinished, resumedStart } from './start.js';
+import { checkTeacher, freshStart, isFinished, resumedStart } from './start.js';
 
 export interface TrainResult {
   /** Folder of the artifacts. */
@@ -24,6 +24,7 @@ export interface TrainResult {
 export interface WorkerJob {
   readonly start: Checkpoint;
   readonly data: Dataset;
+  readonly teacher?: TrainedNetwork;
   readonly directory: string;
   readonly runtime: TrainingRuntime;
   readonly loaderThreads: number;
@@ -47,25 +48,29 @@ export type WorkerMessage =
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkOptions(options);
-  const config = resolveConfig(options);
+  const teacher = options.teacher === undefined ? undefined : await readCheckpoint(options.teacher);
+  const config = resolveConfig(options, teacher);
   const loaderThreads = resolveLoaderThreads(options.loaderThreads);
   const runtime = resolveRuntime(options, config.batchSize);
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
   const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
   const graph = base?.graph ?? resolveGraph(options, data);
   checkSurrogate(options, graph);
+  if (teacher) checkTeacher(teacher, config, data);
   const start = options.resume === true ? await resumedStart(options.out, graph, config, data) : freshStart(graph, config, data, base);
   if (options.resume !== true) await refuseExisting(options.out);
   if (isFinished(start)) return { directory: options.out, epochs: [], network: await readCheckpoint(options.out) };
   await makeDirectory(options.out);
-  return runInWorker({ start, data, directory: options.out, runtime, loaderThreads, stop: new SharedArrayBuffer(4) }, options);
+  const job = { start, data, ...(teacher ? { teacher } : {}), directory: options.out, runtime, loaderThreads, stop: new SharedArrayBuffer(4) };
+  return runInWorker(job, options);
 }
 
 function checkOptions(options: Partial<TrainOptions> | undefined): void {
   if (typeof options !== 'object') throw invalidArgument('options', 'object with network, data and out', options);
   if (typeof options.out !== 'string' || options.out === '') throw invalidArgument('out', 'path of a folder', options.out);
-  const { network, data, initialFrom } = options;
+  const { network, data, initialFrom, teacher } = options;
   if (!isNameOrObject(data)) throw invalidArgument('data', 'name or object', data);
+  if (teacher !== undefined && typeof teacher !== 'string') throw invalidArgument('teacher', 'path of a folder', teacher);
   if (initialFrom === undefined) {
     if (!isNameOrObject(network) && typeof network !== 'function') throw invalidArgument('network', 'name, graph or function', network);
     return;

@@ -29,8 +29,9 @@ const mixedBatches = batches.map((one, k) => {
 });
 
 async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[], graph = tinyNetwork()) {
-  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options });
-  const models = buildTrainingModels(graph, config, data.normalization);
+  const teacher = options.teacher === undefined ? undefined : taught;
+  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options }, teacher);
+  const models = buildTrainingModels(graph, config, data.normalization, teacher);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
   stepper.state.load(initialParameters(graph, new Random(7)));
   const results = await stepper.steps(config.mixup > 0 ? mixedBatches : batches, settings);
@@ -38,6 +39,9 @@ async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('lo
   await stepper.release();
   return { results, tensors };
 }
+
+const teaching = tinyNetwork({ kind: 'relu' });
+const taught = { graph: teaching, parameters: initialParameters(teaching, new Random(8)), classes: data.classes, normalization: data.normalization, provenance: {} };
 
 const overTime = { timeSteps: 3, initialFrom: 'a trained network' };
 
@@ -59,6 +63,9 @@ test.each<[string, Partial<TrainOptions>, number, Graph?]>([
   ['nesterov, clipping and a moving average', { optimizer: { kind: 'sgd', nesterov: true }, clipNorm: 0.5, ema: 0.99 }, 4],
   ['mixup', { mixup: 0.2 }, 4],
   ['over time', { ...overTime, mixup: 0.2, lossPerStep: 0.3, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
+  ['a teacher', { teacher: 'a folder' }, 4],
+  ['a teacher in mixed precision', { teacher: 'a folder', precision: 'mixed' }, 1],
+  ['a teacher over time', { ...overTime, teacher: 'a folder', lossPerStep: 0.3 }, 4],
   ['mixed precision', { precision: 'mixed', activityPenalty: 0.1 }, 1],
   ['mixed precision over time', { ...overTime, precision: 'mixed', activityPenalty: 0.1, thresholdRate: 0.5 }, 1],
 ])('the loop takes the same steps as the separate models: %s', async (_, options, digits, graph) => {

@@ -6,8 +6,8 @@ import { elementCount } from '../../tensor.js';
 import { emitForward, type ForwardPass } from '../gradients.js';
 import { sumPerChannel } from '../layers/affine.js';
 import type { TrainingContext } from '../layers/rule.js';
-import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss } from '../loss.js';
-import { declareInputs, differentiateStep, type StepTarget, type TrainingGraphOptions, type TrainingStep } from '../models.js';
+import { crossEntropy, emitBatchSize, trainingLoss, type Loss, type LossInputs } from '../loss.js';
+import { declareInputs, differentiateStep, lossInputs, type StepTarget, type TrainingGraphOptions, type TrainingStep } from '../models.js';
 import { resolveMethod } from '../method.js';
 import { repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
@@ -76,19 +76,27 @@ function lossOverTime(
   options: TrainingGraphOptions,
 ): Loss {
   const { onnx, batchSize } = context;
-  const { labelSmoothing, mixup = 0 } = options;
   const classes = classesOf(context, graph);
   const repeat = (value: string): string => repeatSteps(onnx, value, timeSteps);
   const weighted = (value: string, weight: number): string => onnx.node('Mul', [value, onnx.floats(weight)]);
-  const ofMean = trainingLoss(onnx, meanOverTime(onnx, logits, timeSteps, classes), classes, batchSize, options);
+  const inputs = lossInputs(onnx, graph, options, meanOverTime(onnx, logits, timeSteps, classes), batchSize);
+  const ofMean = trainingLoss(onnx, inputs, options);
   const meanGradient = (): string => repeat(weighted(ofMean.gradient(), (1 - lossPerStep) / timeSteps));
   if (lossPerStep === 0) return { ...ofMean, gradient: meanGradient };
-  const mixedOfSteps = mixup > 0 ? { ...mixedLabels, labels: repeat(mixedLabels.labels) } : undefined;
-  const ofSteps = crossEntropy(onnx, logits, repeat('labels'), classes, weighted(batchSize, timeSteps), labelSmoothing, mixedOfSteps);
+  const ofSteps = trainingLoss(onnx, { ...inputs, ...inputsOfSteps(inputs, repeat), logits, batchSize: weighted(batchSize, timeSteps) }, options);
   return {
     value: onnx.node('Add', [weighted(ofMean.value, 1 - lossPerStep), weighted(ofSteps.value, lossPerStep)]),
     correct: ofMean.correct,
     gradient: () => onnx.node('Add', [meanGradient(), weighted(ofSteps.gradient(), lossPerStep)]),
+  };
+}
+
+/** Labels and teacher of every step: [N] -> [T N]; emitted where they are read. */
+function inputsOfSteps({ labels, mixed, teacher }: LossInputs, repeat: (value: string) => string): Pick<LossInputs, 'labels' | 'mixed' | 'teacher'> {
+  return {
+    labels: repeat(labels),
+    mixed: { weight: mixed.weight, labels: repeat(mixed.labels) },
+    ...(teacher === undefined ? {} : { teacher: repeat(teacher) }),
   };
 }
 

@@ -1,9 +1,11 @@
 #include "layer_pass.h"
 
 #include <algorithm>
+#include <bitset>
 #include <cstring>
 
 #include "accumulate.h"
+#include "prefetch.h"
 
 namespace noisefloor {
 namespace {
@@ -25,7 +27,7 @@ bool usesLists(const Chunk& chunk, const Layer& layer, const LayerOutput& output
 uint8_t popcount(const uint8_t* word, uint32_t bytes) {
   uint64_t bits = 0;
   for (uint32_t i = 0; i < bytes; ++i) bits |= static_cast<uint64_t>(word[i]) << (8 * i);
-  return static_cast<uint8_t>(__builtin_popcountll(bits));
+  return static_cast<uint8_t>(std::bitset<64>(bits).count());
 }
 
 }  // namespace
@@ -155,7 +157,7 @@ void LayerPass::fetchWeights(uint32_t block, Scratch& scratch) const {
   if (layer_.units.empty() || (scratch.fetched == &layer_ && !layer_.heavy)) return;
   scratch.fetched = &layer_;
   const uint8_t* weights = weightsOf(layer_.units[0], block);
-  for (size_t byte = 0; byte < unitSize(layer_.units[0]); byte += cacheLine) __builtin_prefetch(weights + byte, 0, 2);
+  for (size_t byte = 0; byte < unitSize(layer_.units[0]); byte += cacheLine) prefetch(weights + byte);
 }
 
 /// Runs of spikes that the positions of a tile see, at most.
@@ -309,7 +311,7 @@ void LayerPass::gatherUnit(const Tile& range, uint32_t block, size_t unit, bool 
   const size_t positions = range.end - range.begin;
   const size_t share = next != nullptr ? divideUp(unitSize(*next), positions * cacheLine) * cacheLine : 0;
   for (size_t i = 0; i < positions; ++i) {
-    for (size_t byte = i * share; byte < (i + 1) * share; byte += cacheLine) __builtin_prefetch(ahead + byte, 0, 2);
+    for (size_t byte = i * share; byte < (i + 1) * share; byte += cacheLine) prefetch(ahead + byte);
     gatherOne(i, positions, block, unit, scratch.acc.data() + i * accStride_, scratch);
   }
 }

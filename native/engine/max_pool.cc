@@ -1,27 +1,14 @@
 #include "max_pool.h"
 
 #include <algorithm>
+#include <bitset>
 #include <cstring>
 
 namespace noisefloor {
 namespace {
 
-/// Channels at a time.
+/// Channels at a time: loops over lanes have this fixed length, so that compilers make vectors of them.
 constexpr size_t lanes = 16;
-using Bytes = uint8_t __attribute__((vector_size(lanes)));
-/// The words of all lanes.
-template <typename Word>
-struct WordVector;
-template <>
-struct WordVector<uint8_t> { using type = Bytes; };
-template <>
-struct WordVector<uint16_t> { using type = uint16_t __attribute__((vector_size(2 * lanes))); };
-template <>
-struct WordVector<uint32_t> { using type = uint32_t __attribute__((vector_size(4 * lanes))); };
-template <>
-struct WordVector<uint64_t> { using type = uint64_t __attribute__((vector_size(8 * lanes))); };
-template <typename Word>
-using Words = typename WordVector<Word>::type;
 /// Counts are kept relative to the largest before the pass, which stands at `origin`. An input that is further behind
 /// than a pass has steps cannot catch up, so that 8 bits are enough.
 constexpr int32_t origin = 128;
@@ -42,49 +29,67 @@ void startCounts(const WindowScratch& window, size_t lane, uint8_t* counts) {
   }
 }
 
-Bytes load(const uint8_t* from) {
-  Bytes bytes;
-  std::memcpy(&bytes, from, sizeof bytes);
-  return bytes;
-}
-
 /// The inputs that spike within the 8 steps from `8 * byte` on. The others cannot become the largest.
 template <typename Word>
 void findActive(WindowScratch& window, size_t lane, uint32_t byte) {
   window.activeInputs.clear();
   for (size_t i = 0; i < window.words.size(); ++i) {
-    Words<Word> words;
-    std::memcpy(&words, window.words[i] + lane * sizeof(Word), sizeof words);
-    const auto spikes = __builtin_convertvector(words >> (8 * byte), Bytes);
+    Word words[lanes];
+    std::memcpy(words, window.words[i] + lane * sizeof(Word), sizeof words);
+    uint8_t spikes[lanes];
+    for (size_t l = 0; l < lanes; ++l) spikes[l] = static_cast<uint8_t>(words[l] >> (8 * byte));
     uint64_t halves[2];
-    std::memcpy(halves, &spikes, sizeof spikes);
+    std::memcpy(halves, spikes, sizeof spikes);
     if ((halves[0] | halves[1]) == 0) continue;
-    std::memcpy(window.active.data() + window.activeInputs.size() * lanes, &spikes, lanes);
+    std::memcpy(window.active.data() + window.activeInputs.size() * lanes, spikes, lanes);
     window.activeInputs.push_back(static_cast<uint32_t>(i));
   }
 }
 
-/// Up to 8 steps: counts on; the spikes of the largest count.
-Bytes countOn(WindowScratch& window, uint32_t steps, uint8_t* most) {
-  Bytes largest[9];  // before the first step, and after each
-  std::fill_n(largest, 9, load(most));
-  for (size_t k = 0; k < window.activeInputs.size(); ++k) {
-    const Bytes source = load(window.active.data() + k * lanes);
-    uint8_t* kept = window.counts.data() + window.activeInputs[k] * lanes;
-    Bytes count = load(kept);
-    for (uint32_t t = 0; t < steps; ++t) {
-      count -= reinterpret_cast<Bytes>((source & static_cast<uint8_t>(1U << t)) != 0);
-      largest[t + 1] = count > largest[t + 1] ? count : largest[t + 1];
-    }
-    std::memcpy(kept, &count, sizeof count);
+struct Bits {
+  uint8_t ofStep[8][lanes];
+};
+
+constexpr Bits makeBits() {
+  Bits bits{};
+  for (size_t t = 0; t < 8; ++t) {
+    for (size_t l = 0; l < lanes; ++l) bits.ofStep[t][l] = static_cast<uint8_t>(1U << t);
   }
-  Bytes found = {};
-  for (uint32_t t = 0; t < steps; ++t) {
-    found |= reinterpret_cast<Bytes>(largest[t + 1] != largest[t]) & static_cast<uint8_t>(1U << t);
-  }
-  std::memcpy(most, &largest[steps], lanes);
-  return found;
+  return bits;
 }
+
+constexpr Bits bits = makeBits();
+
+/// Up to 8 steps: counts on, and writes the spikes of the largest count. Tests for bits and no shifts: those there are for
+/// vectors of bytes.
+template <uint32_t steps>
+void countOn(WindowScratch& window, uint8_t* most, uint8_t* spikes) {
+  uint8_t largest[steps + 1][lanes];  // before the first step, and after each
+  for (auto& one : largest) std::memcpy(one, most, lanes);
+  for (size_t k = 0; k < window.activeInputs.size(); ++k) {
+    uint8_t source[lanes], count[lanes];
+    uint8_t* kept = window.counts.data() + window.activeInputs[k] * lanes;
+    std::memcpy(source, window.active.data() + k * lanes, lanes);
+    std::memcpy(count, kept, lanes);
+    for (uint32_t t = 0; t < steps; ++t) {
+      for (size_t l = 0; l < lanes; ++l) {
+        count[l] = static_cast<uint8_t>(count[l] + ((source[l] & bits.ofStep[t][l]) != 0 ? 1 : 0));
+        largest[t + 1][l] = std::max(largest[t + 1][l], count[l]);
+      }
+    }
+    std::memcpy(kept, count, lanes);
+  }
+  std::memset(spikes, 0, lanes);
+  for (uint32_t t = 0; t < steps; ++t) {
+    for (size_t l = 0; l < lanes; ++l) {
+      spikes[l] = static_cast<uint8_t>(spikes[l] | (largest[t + 1][l] != largest[t][l] ? bits.ofStep[t][l] : 0));
+    }
+  }
+  std::memcpy(most, largest[steps], lanes);
+}
+
+using CountFn = void(WindowScratch&, uint8_t*, uint8_t*);
+constexpr CountFn* countSteps[] = {countOn<1>, countOn<2>, countOn<3>, countOn<4>, countOn<5>, countOn<6>, countOn<7>, countOn<8>};
 
 template <typename Word>
 void pool(WindowScratch& window, uint32_t channels, uint32_t steps, uint8_t* out) {
@@ -92,13 +97,14 @@ void pool(WindowScratch& window, uint32_t channels, uint32_t steps, uint8_t* out
     startCounts(window, lane, window.counts.data());
     uint8_t most[lanes];
     std::memset(most, origin, lanes);
-    Words<Word> result = {};
+    Word result[lanes] = {};
     for (uint32_t byte = 0; 8 * byte < steps; ++byte) {
       findActive<Word>(window, lane, byte);
-      const Bytes spikes = countOn(window, std::min(8U, steps - 8 * byte), most);
-      result |= __builtin_convertvector(spikes, Words<Word>) << (8 * byte);
+      uint8_t spikes[lanes];
+      countSteps[std::min(8U, steps - 8 * byte) - 1](window, most, spikes);
+      for (size_t l = 0; l < lanes; ++l) result[l] = static_cast<Word>(result[l] | static_cast<Word>(spikes[l]) << (8 * byte));
     }
-    std::memcpy(out + lane * sizeof(Word), &result, sizeof result);
+    std::memcpy(out + lane * sizeof(Word), result, sizeof result);
   }
 }
 
@@ -107,7 +113,7 @@ void addSpikes(const uint8_t* bytes, const int32_t* before, int32_t* after, size
   for (size_t i = 0; i < count; ++i) {
     Word word;
     std::memcpy(&word, bytes + i * sizeof word, sizeof word);
-    after[i] = (before != nullptr ? before[i] : 0) + __builtin_popcountll(word);
+    after[i] = (before != nullptr ? before[i] : 0) + static_cast<int32_t>(std::bitset<64>(word).count());
   }
 }
 

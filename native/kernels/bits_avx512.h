@@ -25,5 +25,19 @@ inline __mmask16 mask16(const uint64_t* words, uint32_t t) {
   return static_cast<__mmask16>(low | high << 8);
 }
 
+/// 32 bits of 16 consecutive words: all, or of 64 the lower or the upper half.
+inline __m512i bits16(const uint8_t* words, uint32_t) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)));
+}
+inline __m512i bits16(const uint16_t* words, uint32_t) {
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)));
+}
+inline __m512i bits16(const uint32_t* words, uint32_t) { return _mm512_loadu_si512(words); }
+inline __m512i bits16(const uint64_t* words, uint32_t half) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i picked = _mm512_add_epi32(even, _mm512_set1_epi32(static_cast<int>(half)));
+  return _mm512_permutex2var_epi32(_mm512_loadu_si512(words), picked, _mm512_loadu_si512(words + 8));
+}
+
 }  // namespace
 }  // namespace noisefloor

@@ -72,8 +72,8 @@ struct Lanes {
     word = _mm256_or_si256(word, _mm256_andnot_si256(silent, bit));
   }
   template <typename Word>
-  static void storeWords(Word* out, Vector low) {
-    store8(out, low, _mm256_setzero_si256());
+  static void storeWords(Word* out, Vector low, Vector high) {
+    store8(out, low, high);
   }
 };
 

@@ -61,8 +61,8 @@ struct Lanes {
     word = _mm512_mask_or_epi32(word, fired, word, bit);
   }
   template <typename Word>
-  static void storeWords(Word* out, Vector low) {
-    store16(out, low, _mm512_setzero_si512());
+  static void storeWords(Word* out, Vector low, Vector high) {
+    store16(out, low, high);
   }
 };
 

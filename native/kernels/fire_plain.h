@@ -12,7 +12,7 @@ namespace {
 //   load, store, set, add, multiply, shiftRight
 //   addWhere(sum, words, t, x)              adds x where bit t of a word is set
 //   fire(v, threshold, word, bit)           compares, resets, sets the bit of those that fired
-//   storeWords(out, low)                    words of at most 32 bits
+//   storeWords(out, low, high)              words given their low and high 32 bits
 // In an unnamed namespace: each instruction set has a loop of its own.
 
 constexpr uint32_t mostConstants = 2;
@@ -60,7 +60,8 @@ template <typename Lanes, typename Word, int sums, int identities, int groups>
 __attribute__((always_inline)) inline void fireGroups(const PlainTerms& terms, const Neurons& neurons, uint32_t steps,
                                                       uint32_t w, Word* words) {
   using Vector = typename Lanes::Vector;
-  Vector constant[groups], threshold[groups], v[groups], word[groups], multiplier[groups][sums + identities + 1];
+  constexpr uint32_t halves = sizeof(Word) == 8 ? 2 : 1;
+  Vector constant[groups], threshold[groups], v[groups], word[groups][2], multiplier[groups][sums + identities + 1];
 #pragma GCC unroll 4
   for (int g = 0; g < groups; ++g) {
     const uint32_t at = w + Lanes::lanes * g;
@@ -69,29 +70,32 @@ __attribute__((always_inline)) inline void fireGroups(const PlainTerms& terms, c
     for (int i = 0; i < sums; ++i) multiplier[g][i] = Lanes::load(terms.sum[i]->multiplier + at);
     for (int i = 0; i < identities; ++i) multiplier[g][sums + i] = Lanes::load(terms.identity[i]->multiplier + at);
     v[g] = Lanes::load(neurons.initial + at);
-    word[g] = Lanes::set(0);
+    word[g][0] = word[g][1] = Lanes::set(0);
   }
   const int32_t* acc[sums + 1];
   for (int i = 0; i < sums; ++i) acc[i] = terms.sum[i]->acc + w;
-  Vector bit = Lanes::set(1);
-  for (uint32_t t = 0; t < steps; ++t, bit = Lanes::add(bit, bit)) {
+  for (uint32_t half = 0; half < halves; ++half) {
+    Vector bit = Lanes::set(1);
+    const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
+    for (uint32_t t = 32 * half; t < end; ++t, bit = Lanes::add(bit, bit)) {
 #pragma GCC unroll 4
-    for (int g = 0; g < groups; ++g) {
-      const uint32_t at = Lanes::lanes * g;
-      Vector current = constant[g];
-      for (int i = 0; i < sums; ++i) current = Lanes::add(current, Lanes::multiply(Lanes::load(acc[i] + at), multiplier[g][i]));
-      for (int i = 0; i < identities; ++i) {
-        current = Lanes::addWhere(current, static_cast<const Word*>(terms.identity[i]->words) + w + at, t, multiplier[g][sums + i]);
+      for (int g = 0; g < groups; ++g) {
+        const uint32_t at = Lanes::lanes * g;
+        Vector current = constant[g];
+        for (int i = 0; i < sums; ++i) current = Lanes::add(current, Lanes::multiply(Lanes::load(acc[i] + at), multiplier[g][i]));
+        for (int i = 0; i < identities; ++i) {
+          current = Lanes::addWhere(current, static_cast<const Word*>(terms.identity[i]->words) + w + at, t, multiplier[g][sums + i]);
+        }
+        v[g] = Lanes::add(v[g], current);
+        Lanes::fire(v[g], threshold[g], word[g][half], bit);
       }
-      v[g] = Lanes::add(v[g], current);
-      Lanes::fire(v[g], threshold[g], word[g], bit);
+      for (int i = 0; i < sums; ++i) acc[i] += terms.sum[i]->stepStride;
     }
-    for (int i = 0; i < sums; ++i) acc[i] += terms.sum[i]->stepStride;
   }
 #pragma GCC unroll 4
   for (int g = 0; g < groups; ++g) {
     const uint32_t at = w + Lanes::lanes * g;
-    Lanes::storeWords(words + at, word[g]);
+    Lanes::storeWords(words + at, word[g][0], word[g][1]);
     if (neurons.last != nullptr) Lanes::store(neurons.last + at, v[g]);
   }
 }
@@ -112,12 +116,12 @@ inline void fireSums(const PlainTerms& terms, const Neurons& neurons, uint32_t s
   fireAll<Lanes, Word, sums, 1>(terms, neurons, steps, width, words);
 }
 
-/// False where the terms are others, or the words too wide: nothing is done then.
+/// False where the terms are others: nothing is done then.
 template <typename Lanes, typename Word>
 inline bool firePlain(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
                       Word* words) {
   PlainTerms plain;
-  if (sizeof(Word) > 4 || !arePlain(terms, termCount, plain)) return false;
+  if (!arePlain(terms, termCount, plain)) return false;
   if (plain.sums == 0) fireSums<Lanes, Word, 0>(plain, neurons, steps, width, words);
   if (plain.sums == 1) fireSums<Lanes, Word, 1>(plain, neurons, steps, width, words);
   if (plain.sums == 2) fireSums<Lanes, Word, 2>(plain, neurons, steps, width, words);

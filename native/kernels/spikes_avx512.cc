@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "bits_avx512.h"
 #include "kernels.h"
 #include "merge.h"
 
@@ -74,6 +75,23 @@ inline void index(const void* words, uint32_t positions, uint32_t stride, const 
   }
 }
 
+template <typename Word>
+inline void diagonal(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, int32_t* acc) {
+  for (uint32_t w = 0; w < width; w += 16) {
+    const __m512i weight = _mm512_loadu_si512(weights + w);
+    int32_t* target = acc + w;
+    for (uint32_t start = 0; start < steps; start += 32) {
+      const __m512i bits = bits16(static_cast<const Word*>(words) + w, start / 32);
+      const uint32_t end = steps - start < 32 ? steps - start : 32;
+      __m512i bit = _mm512_set1_epi32(1);
+      for (uint32_t t = 0; t < end; ++t, target += width, bit = _mm512_add_epi32(bit, bit)) {
+        const __m512i sum = _mm512_loadu_si512(target);
+        _mm512_storeu_si512(target, _mm512_mask_add_epi32(sum, _mm512_test_epi32_mask(bits, bit), sum, weight));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 #define NF_INDEX(name, Word)                                                                                     \
@@ -85,6 +103,15 @@ NF_INDEX(index_u8, uint8_t)
 NF_INDEX(index_u16, uint16_t)
 NF_INDEX(index_u32, uint32_t)
 NF_INDEX(index_u64, uint64_t)
+
+#define NF_DIAGONAL(name, Word)                                                                                      \
+  void name##__avx512(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, int32_t* acc) { \
+    diagonal<Word>(words, weights, steps, width, acc);                                                               \
+  }
+NF_DIAGONAL(diagonal_u8, uint8_t)
+NF_DIAGONAL(diagonal_u16, uint16_t)
+NF_DIAGONAL(diagonal_u32, uint32_t)
+NF_DIAGONAL(diagonal_u64, uint64_t)
 
 void merge__avx512(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
                    uint32_t advance, uint32_t* merged, uint32_t* starts) {

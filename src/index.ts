@@ -22,7 +22,7 @@ export { devices, type Device } from './onnx/device.js';
 export type { EpochLog, SpikingValidation, TrainConfig, TrainOptions, TrainProgress } from './training/options.js';
 export { noiseKinds, type NoiseKind } from './training/layers/rule.js';
 export type { ActivationOptions } from './training/activation.js';
-export type { DistillationOptions } from './training/distillation.js';
+export type { Distillation, DistillationOptions } from './training/distillation.js';
 export { surrogateKinds, type SurrogateKind } from './training/layers/surrogate.js';
 export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseLaw, type NoiseVariant, type PenaltyKind } from './training/method.js';
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';

@@ -94,24 +94,19 @@ inline void diagonal(const void* words, const int32_t* weights, uint32_t steps, 
 
 }  // namespace
 
-#define NF_INDEX(name, Word)                                                                                     \
-  void name##__avx512(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules, \
-  uint32_t listCount, uint32_t* indices, uint32_t* starts) { \
-    index<Word>(words, positions, stride, rules, listCount, indices, starts);                                               \
-  }
-NF_INDEX(index_u8, uint8_t)
-NF_INDEX(index_u16, uint16_t)
-NF_INDEX(index_u32, uint32_t)
-NF_INDEX(index_u64, uint64_t)
-
-#define NF_DIAGONAL(name, Word)                                                                                      \
-  void name##__avx512(const void* words, const int32_t* weights, uint32_t steps, uint32_t width, int32_t* acc) { \
+#define NF_SPIKES(suffix, Word)                                                                                      \
+  void index_##suffix##__avx512(const void* words, uint32_t positions, uint32_t stride, const ListRule* rules,       \
+                                uint32_t listCount, uint32_t* indices, uint32_t* starts) {                           \
+    index<Word>(words, positions, stride, rules, listCount, indices, starts);                                        \
+  }                                                                                                                  \
+  void diagonal_##suffix##__avx512(const void* words, const int32_t* weights, uint32_t steps, uint32_t width,        \
+                                   int32_t* acc) {                                                                   \
     diagonal<Word>(words, weights, steps, width, acc);                                                               \
   }
-NF_DIAGONAL(diagonal_u8, uint8_t)
-NF_DIAGONAL(diagonal_u16, uint16_t)
-NF_DIAGONAL(diagonal_u32, uint32_t)
-NF_DIAGONAL(diagonal_u64, uint64_t)
+NF_SPIKES(u8, uint8_t)
+NF_SPIKES(u16, uint16_t)
+NF_SPIKES(u32, uint32_t)
+NF_SPIKES(u64, uint64_t)
 
 void merge__avx512(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t listCount,
                    uint32_t advance, uint32_t* merged, uint32_t* starts) {

@@ -1,8 +1,8 @@
 import { activationKinds, type ActivationKind, type Graph } from '../graph/graph.js';
-import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
+import { NoisefloorError, unknownName } from '../errors.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import { surrogateKinds, type SurrogateKind } from './layers/surrogate.js';
-import { whole } from './numbers.js';
+import { notNegative, share, whole } from './numbers.js';
 
 export const noiseVariants = ['A', 'B', 'C'] as const;
 /**
@@ -67,16 +67,16 @@ export function resolveMethod(options: MethodOptions): Method {
   return {
     noise,
     noiseVariant: options.noiseVariant ?? 'A',
-    noiseAmplitude: within('noiseAmplitude', options.noiseAmplitude ?? 0.5),
+    noiseAmplitude: notNegative('noiseAmplitude', options.noiseAmplitude ?? 0.5),
     noiseLaw: options.noiseLaw ?? 'gaussian',
     noiseTimeSteps: whole('noiseTimeSteps', options.noiseTimeSteps ?? 4, 1),
-    noiseStrength: within('noiseStrength', options.noiseStrength ?? 1),
-    noiseWarmupEpochs: within('noiseWarmupEpochs', options.noiseWarmupEpochs ?? 0),
+    noiseStrength: notNegative('noiseStrength', options.noiseStrength ?? 1),
+    noiseWarmupEpochs: notNegative('noiseWarmupEpochs', options.noiseWarmupEpochs ?? 0),
     surrogate: options.surrogate ?? 'gaussian',
-    activityPenalty: within('activityPenalty', options.activityPenalty ?? 0),
+    activityPenalty: notNegative('activityPenalty', options.activityPenalty ?? 0),
     penalty: options.penalty ?? 'l1',
-    spikeBudget: within('spikeBudget', options.spikeBudget ?? 0, 1),
-    ...(noiseSigma === undefined ? {} : { noiseSigma: within('noiseSigma', noiseSigma) }),
+    spikeBudget: share('spikeBudget', options.spikeBudget ?? 0),
+    ...(noiseSigma === undefined ? {} : { noiseSigma: notNegative('noiseSigma', noiseSigma) }),
   };
 }
 
@@ -122,11 +122,6 @@ function checkApplies(options: MethodOptions): void {
 
 function misfit(why: string): NoisefloorError {
   return new NoisefloorError('INVALID_ARGUMENT', `${why[0]!.toUpperCase()}${why.slice(1)}. Leave it out, or change the other option.`);
-}
-
-function within(name: string, value: number, most = Number.MAX_VALUE): number {
-  if (value >= 0 && value <= most) return value;
-  throw invalidArgument(name, most === 1 ? 'number from 0 to 1' : 'number >= 0', value);
 }
 
 /** Activations that a kind of noise can go into; the first is what a named network gets. */

@@ -1,6 +1,7 @@
 import { invalidArgument, refused } from '../../errors.js';
 import type { SurrogateKind } from '../layers/surrogate.js';
 import type { MethodOptions } from '../method.js';
+import { share } from '../numbers.js';
 
 /** Each step costs as much memory and time as a dense training step of the whole batch. */
 export const maxFineTuneSteps = 8;
@@ -46,7 +47,7 @@ export function resolveTemporal(options: Needed, trainThresholds: boolean): Temp
   if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxFineTuneSteps) {
     throw invalidArgument('timeSteps', `whole number from 1 to ${maxFineTuneSteps}`, timeSteps);
   }
-  if (!(lossPerStep >= 0 && lossPerStep <= 1)) throw invalidArgument('lossPerStep', 'number from 0 to 1', lossPerStep);
+  share('lossPerStep', lossPerStep);
   if (noise !== 'none') throw refused(`Training over time runs the spiking network itself, without noise: leave out noise "${noise}".`);
   if (options.penalty === 'hoyer' || options.spikeBudget !== undefined) throw refused('Training over time has the activity penalty l1 without a budget.');
   if (initialFrom === undefined) throw refused('Training over time needs a trained network: give the folder that "train" wrote as initialFrom.');

@@ -10,6 +10,8 @@ const resnet18 = '--network resnet18 --noise nq --noise-strength 0.5 --levels 4 
 const withoutNoise = resnet18.replace('--noise nq --noise-strength 0.5', '--noise none');
 const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
 const strong = '--augment crop,flip,autoaugment';
+const byRates = '--gradient rate --batch-statistics --batch-size 500 --warmup-epochs 1 --cutout 16 --clip-norm 20 --decay weights --augment crop,flip,autoaugment';
+const vgg16 = withoutNoise.replace('--network resnet18', '--network vgg16').replace('--learning-rate 0.2', '--learning-rate 0.1');
 const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');
 /** A stage is a training, or, with `from`, a fine-tuning over time of another stage; with `teacher` by the logits of a third one too. */
 const stages = {
@@ -28,6 +30,13 @@ const stages = {
   'resnet18-taught-longer': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 22, options: `--time-steps 4 --learning-rate 0.012 ${overTime} ${strong}` },
   'resnet18-taught-t2': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} ${strong}` },
   'resnet18-taught-t1': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 1 --learning-rate 0.008 ${overTime} ${strong}` },
+  'resnet18-rate': { from: 'resnet18-long', epochs: 150, options: `--time-steps 4 --learning-rate 0.1 ${byRates}` },
+  'resnet18-rate-t8': { from: 'resnet18-rate', epochs: 30, options: `--time-steps 8 --learning-rate 0.02 ${byRates}` },
+  'resnet18-rate-t2': { from: 'resnet18-taught-t2', teacher: 'resnet18-long', epochs: 100, options: `--time-steps 2 --learning-rate 0.1 ${byRates}` },
+  'resnet18-rate-t1': { from: 'resnet18-taught-t1', teacher: 'resnet18-long', epochs: 100, options: `--time-steps 1 --learning-rate 0.1 ${byRates}` },
+  'resnet18-rate-sparse': { from: 'resnet18-sparser', epochs: 45, options: `--time-steps 4 --learning-rate 0.1 ${byRates} --activity-penalty 0.2` },
+  'vgg16-base': { epochs: 80, options: vgg16 },
+  vgg16: { from: 'vgg16-base', epochs: 30, options: `--time-steps 4 --learning-rate 0.02 ${byRates}` },
   'resnet18-sparse-base': { epochs: 140, options: `${resnet18} --activity-penalty 0.1` },
   'resnet18-sparse': { from: 'resnet18-sparse-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} --activity-penalty 0.1` },
   'resnet18-sparser-base': { epochs: 120, options: `${resnet18} --activity-penalty 0.2` },

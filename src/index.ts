@@ -23,6 +23,7 @@ export type { EpochLog, SpikingValidation, TrainConfig, TrainOptions, TrainProgr
 export { noiseKinds, type NoiseKind } from './training/layers/rule.js';
 export type { ActivationOptions } from './training/activation.js';
 export type { Distillation, DistillationOptions } from './training/distillation.js';
+export { gradientKinds, type GradientKind } from './training/temporal/options.js';
 export { surrogateKinds, type SurrogateKind } from './training/layers/surrogate.js';
 export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseLaw, type NoiseVariant, type PenaltyKind } from './training/method.js';
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';

@@ -115,7 +115,7 @@ function loopBody(
   }
   body.nodeNamed('Identity', [normalize(body, pick('images'), normalization)], [graph.input.name]);
 
-  const scale = options.temporal ? temporalLossScale : mixedLossScale;
+  const scale = options.temporal && !options.temporal.batchStatistics ? temporalLossScale : mixedLossScale;
   const target = { device: 'cuda', lossScale: mixed ? scale : 1 } as const;
 
   const step = emitTrainingStep(body, graph, options, target, generator(body, options));

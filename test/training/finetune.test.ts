@@ -102,6 +102,18 @@ describe('fine-tuning over time', () => {
     expect(await spikes(1)).toBeLessThan(0.9 * (await spikes(0)));
   });
 
+  test.each([{ gradient: 'rate' }, { gradient: 'rate', batchStatistics: true }] as const)('by rates: %j', async (by) => {
+    const events: TrainProgress[] = [];
+    const { network } = await train(options({ ...by, learningRate: 0.02, epochs: 6, timeSteps: 12, onProgress: (event) => void events.push(event) }));
+    const before = events.find((event) => event.kind === 'start')!.spiking;
+    const { spiking } = (await readLog()).at(-1)!;
+    expect(spiking!.loss).toBeLessThan(before.loss);
+    const began = await readTrainingCheckpoint(base);
+    const moved = [...began.network.parameters].filter(([name, { data: values }]) => network.parameters.get(name)!.data.some((value, i) => value !== values[i]));
+    expect(moved.some(([name]) => name.includes('running'))).toBe('batchStatistics' in by);
+    expect(network.provenance).toMatchObject({ training: { temporal: { timeSteps: 12, ...by } } });
+  });
+
   test('thresholds learn at their own rate', async () => {
     const { network } = await train(options({ thresholdRate: 0.1, epochs: 1 }));
     const began = await readTrainingCheckpoint(base);
@@ -150,6 +162,13 @@ describe('bad input', () => {
     [{ timeSteps: 0 }, /whole number from 1 to 8 for timeSteps/],
     [{ timeSteps: 9 }, /whole number from 1 to 8 for timeSteps/],
     [{ timeSteps: 1.5 }, /whole number from 1 to 8/],
+    [{ timeSteps: 33, gradient: 'rate' }, /whole number from 1 to 32 for timeSteps with gradient "rate"/],
+    [{ gradient: 'backwards' as never }, /Unknown gradient "backwards"\. Should be one of: through-time, rate/],
+    [{ gradient: 'rate', surrogate: 'arctan' }, /leave out surrogate, detachReset and lossPerStep/],
+    [{ gradient: 'rate', detachReset: false }, /leave out surrogate, detachReset and lossPerStep/],
+    [{ gradient: 'rate', lossPerStep: 0.5 }, /leave out surrogate, detachReset and lossPerStep/],
+    [{ batchStatistics: true }, /batchStatistics is for gradient "rate"/],
+    [{ timeSteps: undefined, gradient: 'rate' }, /gradient is for training over time: give timeSteps too/],
     [{ surrogate: 'step' as never }, /Unknown surrogate "step"\. Should be one of: rectangle, triangle, arctan, gaussian/],
     [{ lossPerStep: 1.1 }, /from 0 to 1 for lossPerStep/],
     [{ thresholdRate: -1 }, /thresholdRate/],

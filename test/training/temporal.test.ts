@@ -3,11 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { fold } from '../../src/convert/fold.js';
 import { simulateFolded } from '../../src/convert/simulate.js';
 import { GraphBuilder } from '../../src/graph/builder.js';
-import type { Activation, Graph } from '../../src/graph/graph.js';
+import type { Graph } from '../../src/graph/graph.js';
 import { parameterSpecs } from '../../src/graph/parameters.js';
 import { inferShapes } from '../../src/graph/shapes.js';
 import { OnnxBuilder } from '../../src/onnx/builder.js';
-import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
 import { elementCount } from '../../src/tensor.js';
 import { emitForward } from '../../src/training/gradients.js';
 import { declareInputs, trainingModel } from '../../src/training/models.js';
@@ -16,39 +15,9 @@ import { temporalRule } from '../../src/training/temporal/rules.js';
 import { spikingEvalModel, temporalContext } from '../../src/training/temporal/step.js';
 import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
-import { constructedNetwork, constructions, randomNetwork } from '../support/trainedNetworks.js';
+import { count, defaults, graphs, labels, qcfs, relativeError, runModel, setUp, type Results } from '../support/temporalModels.js';
+import { constructedNetwork, constructions } from '../support/trainedNetworks.js';
 import { firingRates, meanOverTime, surrogates, Traces, unrolledForward } from '../support/unrolledForward.js';
-
-const qcfs: Activation = { kind: 'qcfs', levels: 4, initialThreshold: 0.6 };
-const lsq: Activation = { kind: 'lsq', levels: 3, initialScale: 0.2 };
-const defaults: TemporalConfig = { timeSteps: 3, surrogate: 'rectangle', detachReset: true, lossPerStep: 0, trainThresholds: true };
-const count = 4;
-const labels = [0, 2, 1, 2];
-
-type Results = Map<string, Float32Array>;
-
-async function runModel(model: Uint8Array, graph: Graph, values: Values, images: ArrayLike<number>, batchLabels = labels): Promise<Results> {
-  const ort = await loadRuntime();
-  const session = await openSession(model, { threads: 1 });
-  const tensor = (data: ArrayLike<number>, shape: readonly number[]) => new ort.Tensor('float32', Float32Array.from(data), [...shape]);
-  const n = images.length / elementCount(graph.input.shape);
-  const feeds = {
-    ...Object.fromEntries(parameterSpecs(graph).map(({ name, shape }) => [name, tensor(values.get(name)!, shape)])),
-    input: tensor(images, [n, ...graph.input.shape]),
-    labels: new ort.Tensor('int64', BigInt64Array.from(batchLabels, BigInt), [batchLabels.length]),
-  };
-  const results = await session.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => session.inputNames.includes(name))));
-  await session.release();
-  return new Map(Object.entries(results).map(([name, { data }]) => [name, data as Float32Array]));
-}
-
-function setUp(graph: Graph, seed = 3): { values: Values; images: Float64Array } {
-  const { parameters, samples } = randomNetwork(graph, seed, count);
-  return {
-    values: new Map([...parameters].map(([name, { data }]) => [name, Float64Array.from(data)])),
-    images: Float64Array.from(samples!.images),
-  };
-}
 
 /** The values of all activations over time. */
 function activationModel(trained: Graph, timeSteps: number): Uint8Array {
@@ -91,44 +60,6 @@ describe.each(Object.keys(constructions).filter((name) => name !== 'linear only'
   });
 });
 
-const graphs: Record<string, Graph> = {
-  'two layers of neurons': (() => {
-    const b = new GraphBuilder('mlp', [6]);
-    const first = b.activation(b.linear(b.input, 'fc1', { outFeatures: 9 }), 'act1', qcfs);
-    const second = b.activation(b.batchNorm(b.linear(first, 'fc2', { outFeatures: 8, bias: false }), 'bn2'), 'act2', lsq);
-    return b.build(b.linear(second, 'fc3', { outFeatures: 3 }));
-  })(),
-  'residual block with pool': (() => {
-    const b = new GraphBuilder('residual', [1, 4, 3]);
-    const convBn = (x: string, name: string): string => b.batchNorm(b.conv2d(x, name, { outChannels: 2, kernel: 3, padding: 1 }), `${name}.bn`);
-    const stem = b.activation(convBn(b.input, 'stem'), 'act0', qcfs);
-    const inner = b.activation(convBn(stem, 'conv1'), 'act1', lsq);
-    const block = b.activation(b.add(convBn(inner, 'conv2'), stem, 'sum'), 'act2', qcfs);
-    return b.build(b.linear(b.flatten(b.avgPool(block, 'pool', 2), 'flat'), 'fc', { outFeatures: 3 }));
-  })(),
-  'a threshold that is fixed and one that is not': (() => {
-    const b = new GraphBuilder('spikes', [6]);
-    const first = b.activation(b.linear(b.input, 'fc1', { outFeatures: 9 }), 'act1', { kind: 'spike', initialThreshold: 0.6, trainable: false });
-    const second = b.activation(b.linear(first, 'fc2', { outFeatures: 8 }), 'act2', { kind: 'spike', initialThreshold: 0.6, trainable: true });
-    return b.build(b.linear(second, 'fc3', { outFeatures: 3 }));
-  })(),
-  'overlapping max-pooling of spikes, and of a steady value': (() => {
-    const b = new GraphBuilder('pooled', [2, 6, 5]);
-    const still = b.maxPool(b.conv2d(b.input, 'conv0', { outChannels: 3, kernel: 1, bias: true }), 'pool0', 2, 1);
-    const spikes = b.activation(still, 'act1', qcfs);
-    const pooled = b.maxPool(b.batchNorm(spikes, 'bn'), 'pool1', [3, 2], [2, 1], [1, 0, 1, 1]);
-    const second = b.activation(b.conv2d(b.concat([pooled, pooled], 'both'), 'conv1', { outChannels: 2, kernel: 2 }), 'act2', qcfs);
-    return b.build(b.linear(b.flatten(second, 'flat'), 'fc', { outFeatures: 3 }));
-  })(),
-  'a steady value added to spikes': (() => {
-    const b = new GraphBuilder('steady', [2, 4, 3]);
-    const still = b.batchNorm(b.conv2d(b.input, 'conv0', { outChannels: 2, kernel: 1, bias: true }), 'bn0');
-    const spikes = b.activation(still, 'act1', qcfs);
-    const sum = b.add(b.add(b.conv2d(spikes, 'conv1', { outChannels: 2, kernel: 3, padding: 1 }), still, 'add1'), b.input, 'add2');
-    return b.build(b.linear(b.flatten(b.activation(sum, 'act2', qcfs), 'flat'), 'fc', { outFeatures: 3 }));
-  })(),
-};
-
 function lossOf(logits: Float64Array, { timeSteps, lossPerStep }: TemporalConfig): number {
   const repeated = Array.from({ length: timeSteps }, () => labels).flat();
   return (1 - lossPerStep) * crossEntropyOf(meanOverTime(logits, timeSteps), labels) + lossPerStep * crossEntropyOf(logits, repeated);
@@ -158,11 +89,6 @@ function surrogateGradient(
     data[i] = kept;
     return (above - below) / 2e-5;
   });
-}
-
-function relativeError(actual: ArrayLike<number>, expected: Float64Array): number {
-  expect(actual).toHaveLength(expected.length);
-  return Math.hypot(...expected.map((value, i) => actual[i]! - value)) / Math.hypot(...expected);
 }
 
 const trainingOptions = { noise: 'none', activityPenalty: 0, labelSmoothing: 0 } as const;

@@ -2,7 +2,7 @@ import { elementCount } from '../../tensor.js';
 import type { BatchNormNode } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { alignChannels, dotPerChannel, emitAffine, sumPerChannel } from './affine.js';
-import type { LayerRule, TrainingContext } from './rule.js';
+import type { LayerRule, Normalised, TrainingContext } from './rule.js';
 
 /** Centred values are kept this much smaller, so that the sum of their squares over a map stays within float16. */
 const shrink = 16;
@@ -13,7 +13,7 @@ const shrink = 16;
  * dx = a dy - xc a r dgamma / M - a dbeta / M. The variance is taken of the centred values: mean(x^2) - mean^2 loses its
  * digits where the mean is much larger than the deviation.
  */
-export const batchNormRule: LayerRule<BatchNormNode> = (context, node, [input]) => {
+export const batchNormRule: LayerRule<BatchNormNode, Normalised> = (context, node, [input]) => {
   const { onnx } = context;
   const shape = context.shapes.get(node.input)!;
   const channels = shape[0]!;
@@ -33,6 +33,7 @@ export const batchNormRule: LayerRule<BatchNormNode> = (context, node, [input]) 
 
   return {
     affine,
+    affineOf: (base) => ({ base, scale, shift: onnx.node('Sub', [bias, onnx.node('Mul', [mean, scale])]) }),
     get value() {
       return emitAffine(onnx, affine, channels, node.name);
     },

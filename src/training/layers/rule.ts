@@ -64,5 +64,14 @@ export interface Differentiated extends Operand {
   backward(gradient: string, needsInput: boolean): NodeGradients;
 }
 
+/** A batch normalisation, and the same scale and shift of another value. */
+export interface Normalised extends Differentiated {
+  affineOf(base: string): Affine;
+}
+
 /** Emits the training-mode forward pass of one kind of node; parameters are ONNX values of their own names. */
-export type LayerRule<Node extends GraphNode> = (context: TrainingContext, node: Node, inputs: readonly Operand[]) => Differentiated;
+export type LayerRule<Node extends GraphNode, Result extends Differentiated = Differentiated> = (
+  context: TrainingContext,
+  node: Node,
+  inputs: readonly Operand[],
+) => Result;

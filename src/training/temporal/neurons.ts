@@ -50,23 +50,36 @@ export function repeatSteps(onnx: OnnxBuilder, value: string, timeSteps: number)
   return joinSteps(onnx, new Array<string>(timeSteps).fill(value));
 }
 
+/** A quantised activation as spiking neurons over time. */
+export interface Firing extends Fired {
+  readonly neurons: Neurons;
+  /** Spikes of amplitude theta, [T N, ...]. */
+  readonly value: string;
+}
+
+/** @param input current, [N, ...] (`steady`) or [T N, ...] */
+export function emitNeurons(context: TrainingContext, node: ActivationNode, input: Operand, steady: boolean, config: TemporalConfig): Firing {
+  const { onnx } = context;
+  const { timeSteps } = config;
+  const neurons = new Neurons(context, node, input, config);
+  const currents = steady ? new Array<string>(timeSteps).fill(neurons.current) : splitSteps(onnx, neurons.current, timeSteps);
+  const fired = emitIntegrateAndFire(onnx, currents);
+  const value = onnx.node('Mul', [onnx.node('Cast', [joinSteps(onnx, fired.spikes)], { to: 1 }), neurons.threshold], {}, node.name);
+  return { ...fired, neurons, value };
+}
+
 /**
- * A quantised activation as spiking neurons: current [N, ...] (`steady`) or [T N, ...] in, spikes of amplitude theta
- * [T N, ...] out. With h_t the surrogate, G_t the gradient of the output and D_t that of the current:
+ * Backpropagation through time. With h_t the surrogate, G_t the gradient of the output and D_t that of the current:
  * D_t = G_t h_t + D_{t+1} with the reset detached, else D_t = G_t h_t + D_{t+1} (1 - h_t);
  * d loss / d theta = sum(G_t s_t) - sum(D_t I_t) / theta, the spike being a function of v / theta.
  */
 export function neuronRule(context: TrainingContext, node: ActivationNode, input: Operand, steady: boolean, config: TemporalConfig): Differentiated {
   const { onnx } = context;
-  const { timeSteps } = config;
-  const neurons = new Neurons(context, node, input, config);
-  const currents = steady ? new Array<string>(timeSteps).fill(neurons.current) : splitSteps(onnx, neurons.current, timeSteps);
-  const { charged, spikes } = emitIntegrateAndFire(onnx, currents);
-  const value = onnx.node('Mul', [onnx.node('Cast', [joinSteps(onnx, spikes)], { to: 1 }), neurons.threshold], {}, node.name);
+  const { neurons, charged, value } = emitNeurons(context, node, input, steady, config);
   return {
     value,
     backward: (gradient) => {
-      const perStep = neurons.currentGradients(splitSteps(onnx, neurons.penalised(gradient), timeSteps), charged);
+      const perStep = neurons.currentGradients(splitSteps(onnx, neurons.penalised(gradient), config.timeSteps), charged);
       const current = steady ? total(onnx, perStep) : joinSteps(onnx, perStep, 'dX');
       return { inputs: [current], parameters: neurons.thresholdGradient(gradient, value, current) };
     },
@@ -119,13 +132,13 @@ class Neurons {
     return results;
   }
 
-  /** Of the activation's parameter: theta, or s with theta = s p. Without training it is left at 0. */
+  /** Of the activation's parameter: theta, or s with theta = s p. */
   thresholdGradient(gradient: string, value: string, currentGradient: string): Record<string, string> {
     const { onnx, shapes } = this.context;
     const { activation } = this.node;
     const parameter = activationParameter(this.node)!;
+    if (!this.config.trainThresholds) return fixedThreshold(onnx, this.node);
     if (hasFixedThreshold(this.node)) return {};
-    if (!this.config.trainThresholds) return { [parameter]: onnx.floats(0) };
     const shape = shapes.get(this.node.input)!;
     const overOutput = onnx.node('ReduceSum', [dotPerChannel(onnx, gradient, value, shapes.get(this.node.name)!)], { keepdims: 0 });
     const overBase = onnx.node('Mul', [dotPerChannel(onnx, currentGradient, this.#z.base, shape), this.#z.scale]);
@@ -137,8 +150,13 @@ class Neurons {
   }
 }
 
+/** The gradient of a threshold that is not trained: 0, and none of a buffer. */
+export function fixedThreshold(onnx: OnnxBuilder, node: ActivationNode): Record<string, string> {
+  return hasFixedThreshold(node) ? {} : { [activationParameter(node)!]: onnx.floats(0) };
+}
+
 /** Whether the threshold is stored as a buffer and not trained. */
-function hasFixedThreshold({ activation }: ActivationNode): boolean {
+export function hasFixedThreshold({ activation }: ActivationNode): boolean {
   return activation.kind === 'spike' && !activation.trainable;
 }
 

@@ -1,19 +1,35 @@
-import { invalidArgument, refused } from '../../errors.js';
+import { invalidArgument, refused, unknownName } from '../../errors.js';
 import type { SurrogateKind } from '../layers/surrogate.js';
 import type { MethodOptions } from '../method.js';
 import { share } from '../numbers.js';
 
-/** Each step costs as much memory and time as a dense training step of the whole batch. */
-export const maxFineTuneSteps = 8;
+/** Through time each step costs as much memory and time as a dense training step of the whole batch. */
+const maxStepsThroughTime = 8;
+/** By rates a step costs a forward pass and no memory. */
+export const maxFineTuneSteps = 32;
+
+export const gradientKinds = ['through-time', 'rate'] as const;
+/** See `TemporalOptions.gradient`. */
+export type GradientKind = (typeof gradientKinds)[number];
 
 /** Options of fine-tuning the spiking network by backpropagation through time; see `TrainOptions`. */
 export interface TemporalOptions {
   /**
-   * Trains the spiking network itself, unrolled over this many time steps, 1 to 8, instead of the quantised one. Batch
-   * normalisation keeps its running statistics, so it needs a trained network: `initialFrom`. Without: dense training.
+   * Trains the spiking network itself, unrolled over this many time steps, 1 to 8 (with gradient `rate` 32), instead of the quantised one. Batch
+   * normalisation keeps its running statistics (but see `batchStatistics`), so it needs a trained network: `initialFrom`. Without: dense training.
    */
   readonly timeSteps?: number;
-  /** Keep the gradient from going back through the reset. Default true: through it, training diverged. */
+  /**
+   * `through-time` (default): backpropagation through time, with a surrogate of each spike. `rate`: rate-based backpropagation
+   * (Yu et al., NeurIPS 2024), once through the means over time; up to 32 steps.
+   */
+  readonly gradient?: GradientKind;
+  /**
+   * With gradient `rate`: batch normalisation by the statistics of each batch, as in dense training, so that rates as high as there
+   * are possible. Default false.
+   */
+  readonly batchStatistics?: boolean;
+  /** With `through-time`: keep the gradient from going back through the reset. Default true: through it, training diverged. */
   readonly detachReset?: boolean;
   /**
    * Part of the loss that is the mean cross-entropy of every step's own logits (TET, Deng et al., ICLR 2022), 0 to 1;
@@ -25,6 +41,9 @@ export interface TemporalOptions {
 /** Resolved: plain data, stored in the checkpoint. */
 export interface TemporalConfig {
   readonly timeSteps: number;
+  /** Absent: through time. */
+  readonly gradient?: 'rate';
+  readonly batchStatistics?: true;
   readonly surrogate: SurrogateKind;
   readonly detachReset: boolean;
   readonly lossPerStep: number;
@@ -40,16 +59,32 @@ interface Needed extends TemporalOptions, Partial<MethodOptions> {
 export function resolveTemporal(options: Needed, trainThresholds: boolean): TemporalConfig | undefined {
   const { timeSteps, surrogate = 'rectangle', detachReset = true, lossPerStep = 0, noise = 'none', initialFrom } = options;
   if (timeSteps === undefined) {
-    const lost = (['detachReset', 'lossPerStep'] as const).find((name) => options[name] !== undefined);
-    if (lost !== undefined) throw refused(`${lost} is for training over time: give timeSteps too, 1 to ${maxFineTuneSteps}.`);
+    const lost = (['gradient', 'batchStatistics', 'detachReset', 'lossPerStep'] as const).find((name) => options[name] !== undefined);
+    if (lost !== undefined) throw refused(`${lost} is for training over time: give timeSteps too.`);
     return undefined;
   }
-  if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > maxFineTuneSteps) {
-    throw invalidArgument('timeSteps', `whole number from 1 to ${maxFineTuneSteps}`, timeSteps);
-  }
   share('lossPerStep', lossPerStep);
+  const chosen = resolveGradient(options, timeSteps);
   if (noise !== 'none') throw refused(`Training over time runs the spiking network itself, without noise: leave out noise "${noise}".`);
   if (options.penalty === 'hoyer' || options.spikeBudget !== undefined) throw refused('Training over time has the activity penalty l1 without a budget.');
   if (initialFrom === undefined) throw refused('Training over time needs a trained network: give the folder that "train" wrote as initialFrom.');
-  return { timeSteps, surrogate, detachReset, lossPerStep, trainThresholds };
+  return { timeSteps, ...chosen, surrogate, detachReset, lossPerStep, trainThresholds };
+}
+
+function resolveGradient(options: Needed, timeSteps: number): Pick<TemporalConfig, 'gradient' | 'batchStatistics'> {
+  const { gradient = 'through-time', batchStatistics = false } = options;
+  if (!gradientKinds.includes(gradient)) throw unknownName('gradient', String(gradient), gradientKinds);
+  const most = gradient === 'rate' ? maxFineTuneSteps : maxStepsThroughTime;
+  if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > most) {
+    throw invalidArgument(`timeSteps with gradient "${gradient}"`, `whole number from 1 to ${most}`, timeSteps);
+  }
+  if (gradient === 'through-time') {
+    if (batchStatistics) throw refused('batchStatistics is for gradient "rate": give that, or leave it out.');
+    return {};
+  }
+  const { surrogate, detachReset = true, lossPerStep = 0 } = options;
+  if (surrogate !== undefined || !detachReset || lossPerStep > 0) {
+    throw refused('Gradient "rate" has no surrogate, no reset and no loss of a step of its own: leave out surrogate, detachReset and lossPerStep.');
+  }
+  return { gradient, ...(batchStatistics ? { batchStatistics } : {}) };
 }

@@ -1,4 +1,4 @@
-import { inputsOf, type Graph, type GraphNode, type Shape } from '../../graph/graph.js';
+import { inputsOf, type ActivationNode, type BatchNormNode, type Graph, type GraphNode, type Shape } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
 import { differentiate } from '../layers/index.js';
 import type { Differentiated, Operand, TrainingContext } from '../layers/rule.js';
@@ -7,18 +7,33 @@ import { neuronRule, repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
 import { maxPoolOverTimeRule } from './pooling.js';
 
-type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand[]) => Differentiated;
+export type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly Operand[]) => Differentiated;
+
+/** Of the nodes that are not the same at every step of a network unrolled over time. */
+export interface UnrolledRules {
+  batchNorm(context: TrainingContext, node: BatchNormNode, input: Operand): Differentiated;
+  /** @param steady whether the current [N, ...] is that of every step */
+  neurons(context: TrainingContext, node: ActivationNode, input: Operand, steady: boolean): Differentiated;
+}
+
+/** Backpropagation through time. */
+function throughTime(config: TemporalConfig): UnrolledRules {
+  return {
+    batchNorm: (context, node, input) => frozenBatchNormRule(context, node, [input]),
+    neurons: (context, node, input, steady) => neuronRule(context, node, input, steady, config),
+  };
+}
 
 /**
  * The rules of a network unrolled over T steps. Values are [T N, ...], the steps one after the other; what comes before
  * the first neurons is the same at every step, so it stays [N, ...] and its gradient is the sum over the steps.
  */
-export function temporalRule(graph: Graph, config: TemporalConfig): Rule {
+export function temporalRule(graph: Graph, config: TemporalConfig, rules = throughTime(config)): Rule {
   const steady = new Set([graph.input.name]);
   return (context, node, inputs) => {
     if (node.op === 'maxPool' && !steady.has(node.input)) return maxPoolOverTimeRule(context, node, inputs[0]!, config.timeSteps);
-    if (node.op === 'activation') return neuronRule(context, node, inputs[0]!, steady.has(node.input), config);
-    const rule = node.op === 'batchNorm' ? frozenBatchNormRule.bind(undefined, context, node) : differentiate.bind(undefined, context, node);
+    if (node.op === 'activation') return rules.neurons(context, node, inputs[0]!, steady.has(node.input));
+    const rule = (of: readonly Operand[]): Differentiated => (node.op === 'batchNorm' ? rules.batchNorm(context, node, of[0]!) : differentiate(context, node, of));
     const still = inputsOf(node).filter((name) => steady.has(name));
     if (still.length === 0) return rule(inputs);
     if (still.length === inputs.length) {

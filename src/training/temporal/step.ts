@@ -5,12 +5,13 @@ import { OnnxBuilder } from '../../onnx/builder.js';
 import { elementCount } from '../../tensor.js';
 import { emitForward, type ForwardPass } from '../gradients.js';
 import { sumPerChannel } from '../layers/affine.js';
-import type { TrainingContext } from '../layers/rule.js';
+import type { Measured, TrainingContext } from '../layers/rule.js';
 import { crossEntropy, emitBatchSize, trainingLoss, type Loss, type LossInputs } from '../loss.js';
 import { declareInputs, differentiateStep, lossInputs, type StepTarget, type TrainingGraphOptions, type TrainingStep } from '../models.js';
 import { resolveMethod } from '../method.js';
 import { repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
+import { rateRule } from './rate.js';
 import { temporalRule } from './rules.js';
 
 /** Emits forward, loss and backward of the spiking network unrolled over time; values as of `emitTrainingStep`. */
@@ -22,9 +23,16 @@ export function emitTemporalStep(
   { device, lossScale = 1 }: StepTarget,
 ): TrainingStep {
   const graph = poolsBehindActivations(trained);
-  const context = temporalContext(onnx, graph, { method: resolveMethod(options), lossScale, device });
+  const buffers = new Map<string, Measured>();
+  const updateBuffer = (name: string, measured: Measured): void => void buffers.set(name, measured);
+  const context = temporalContext(onnx, graph, { method: resolveMethod(options), lossScale, device, updateBuffer });
+  if (config.gradient === 'rate') {
+    const means = emitForward(context, graph, rateRule(graph, config));
+    const loss = trainingLoss(onnx, lossInputs(onnx, graph, options, means.logits, context.batchSize), options);
+    return differentiateStep(onnx, loss, lossScale, means, buffers);
+  }
   const forward = emitForward(context, graph, temporalRule(graph, config));
-  return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, new Map());
+  return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, buffers);
 }
 
 /**

@@ -31,6 +31,7 @@ export interface NativeLayer {
   readonly bias: Int32Array;
   readonly threshold?: Int32Array;
   readonly initialPotential?: Int32Array;
+  readonly start?: number;
   readonly synapses: readonly NativeSynapse[];
 }
 export interface NativeMaxPool {
@@ -85,6 +86,7 @@ export interface NativeEarlyExitResult {
 }
 export interface NativePushResult {
   readonly stepsBefore: number;
+  readonly waits: number;
   readonly potentials: Int32Array;
 }
 export interface NativeSession {

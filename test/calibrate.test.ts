@@ -58,7 +58,7 @@ async function meanErrors(network: TrainedNetwork, data: { images: Float32Array;
   return errors.reduce((a, b) => a + b) / errors.length;
 }
 
-/** Root mean square over all neurons of theta spikes / T - activation, in units of theta. */
+/** Root mean square over all neurons of theta spikes / T - activation, in units of theta; T without the steps before the layer starts. */
 async function residual(given: TrainedNetwork, data: { images: Float32Array; count: number }, timeSteps: number): Promise<number> {
   const { model } = convert(given);
   await using session = await SpikingSession.create(model, { threads: 1 });
@@ -68,11 +68,11 @@ async function residual(given: TrainedNetwork, data: { images: Float32Array; cou
   let [squares, neurons] = [0, 0];
   await tapActivations(given, data, spiking.map(({ name }) => name), { batchSize: data.count }, (name, values) => {
     const l = spiking.findIndex((layer) => layer.name === name);
-    const { shape, threshold, unit } = spiking[l]!;
+    const { shape, threshold, unit, start = 0 } = spiking[l]!;
     const plane = elementCount(shape.slice(1));
     values.forEach((value, i) => {
       const c = Math.floor(i / plane) % shape[0]!;
-      squares += (counts![l]![i]! / timeSteps - value / (threshold[c]! * unit[c]!)) ** 2;
+      squares += (counts![l]![i]! / (timeSteps - start) - value / (threshold[c]! * unit[c]!)) ** 2;
     });
     neurons += values.length;
   });
@@ -185,6 +185,21 @@ describe('calibrate', () => {
     }
   });
 
+  test('layers start one behind the other, and corrections count from there', async () => {
+    const deep = deepNetwork();
+    const random = new Random(5);
+    const data = { images: Float32Array.from({ length: 60 * 2 * 64 }, () => random.normal()), count: 60 };
+    const options = { method: 'percentile', percentile: 99, timeSteps: 32, correct: 'none' } as const;
+    const staggered = await calibrate(deep, data, { ...options, stagger: 2 });
+    const { model } = convert(staggered);
+    expect(model.layers.map((layer) => (layer.kind === 'maxPool' ? NaN : (layer.start ?? 0)))).toEqual([0, 2, 4, 6, 8, 10]);
+    expect(staggered.provenance).toMatchObject({ calibration: { stagger: 2 } });
+    for (const correct of ['light', 'advanced'] as const) {
+      const corrected = await calibrate(deep, data, { ...options, correct, stagger: 2, threads: 1 });
+      expect(await residual(corrected, data, 32), correct).toBeLessThan(await residual(staggered, data, 32));
+    }
+  }, 60_000);
+
   test('advanced comes nearer to the dense network than light, neuron by neuron, on images that it has not seen', async () => {
     const deep = deepNetwork();
     const random = new Random(4);
@@ -236,6 +251,9 @@ describe('calibrate', () => {
     [images, { timeSteps: 1 }, 'INVALID_ARGUMENT', /timeSteps/],
     [images, { correct: 'heavy' as never }, 'INVALID_ARGUMENT', /Unknown correction "heavy"\. Should be one of: light, advanced, none/],
     [images, { correctionImages: 0 }, 'INVALID_ARGUMENT', /correctionImages/],
+    [images, { stagger: -1 }, 'INVALID_ARGUMENT', /number >= 0 for stagger/],
+    [images, { stagger: NaN }, 'INVALID_ARGUMENT', /number >= 0 for stagger/],
+    [images, { stagger: 31 }, 'INVALID_ARGUMENT', /the read-out of .* starts at step 31: give at least 33 time steps for 32, or a smaller stagger/],
   ] as const)('refuses %j %j', async (given, options, code, message) => {
     await expect(calibrate(network(), given, options)).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
   });

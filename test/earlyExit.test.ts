@@ -15,12 +15,13 @@ import { randomSplit, smallNetwork } from './support/evaluateFixture.js';
 
 const supported = binding().supportedIsas();
 
-/** Of image n after step t, from the definition. */
+/** Of image n after step t, from the definition; none before the read-out has started. */
 function confidence({ potentials, count, classes }: RunResult, model: SpikingModel, n: number, t: number, measure: ConfidenceMeasure): number {
   const start = ((t - 1) * count + n) * classes;
-  const unit = readoutOf(model).unit[0]!;
+  const { unit: [unit], start: begin = 0 } = readoutOf(model);
+  if (t <= begin) return -Infinity;
   const sorted = [...potentials.subarray(start, start + classes)].sort((a, b) => b - a);
-  const behind = sorted.map((potential) => ((potential - sorted[0]!) * unit) / t);
+  const behind = sorted.map((potential) => ((potential - sorted[0]!) * unit!) / (t - begin));
   return measure === 'margin' ? -behind[1]! : 1 / behind.reduce((sum, logit) => sum + Math.exp(logit), 0);
 }
 
@@ -44,7 +45,7 @@ function expectedExit(full: RunResult, model: SpikingModel, { measure = 'margin'
 
 /** A threshold that some images pass early and some do not, and that none just meets: between those after half of the steps. */
 function middle(full: RunResult, model: SpikingModel, measure: ConfidenceMeasure): number {
-  const half = Math.ceil(full.timeSteps / 2);
+  const half = Math.max(Math.ceil(full.timeSteps / 2), 1 + (readoutOf(model).start ?? 0));
   const all = Array.from({ length: full.count }, (_, n) => confidence(full, model, n, half, measure));
   const sorted = [...new Set(all)].sort((a, b) => a - b);
   if (sorted.length === 1) return 0.9 * sorted[0]!;

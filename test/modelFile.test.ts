@@ -133,10 +133,37 @@ describe('max-pooling in a file', () => {
   });
 });
 
+describe('layers that start later in a file', () => {
+  const later = { ...model, layers: model.layers.map((layer, i) => ({ ...layer, start: 3 * i })) } as SpikingModel;
+  const file = Buffer.concat(encodeSpikingModel(later));
+
+  it('are version 3, and come back', () => {
+    expect(decodeSafetensors(file, 'x').metadata['version']).toBe('3');
+    const read = decodeSpikingModel(file, 'x');
+    expect(read.layers.map((layer) => (layer.kind === 'maxPool' ? undefined : layer.start))).toEqual(later.layers.map((_, i) => (i === 0 ? undefined : 3 * i)));
+    expect(read.layers[1]).toStrictEqual(later.layers[1]);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ['below 0', -1, /a whole number from 0 to 1023 for .*\.start but received -1/],
+    ['behind the last step', 1024, /a whole number from 0 to 1023/],
+    ['that is no whole number', 0.5, /a whole number from 0 to 1023/],
+    ['that is no number', '3', /\.start is not a number/],
+  ])('a start %s is refused', (_, start, message) => {
+    const spoiled = (version: string): Buffer =>
+      changed((parts) => {
+        parts.metadata['version'] = version;
+        parts.model.layers[0].start = start;
+      });
+    expect(problemOf(spoiled('3'))).toMatch(message);
+    expect(problemOf(spoiled('2'))).toMatch(/has a start, which is of version "3"/);
+  });
+});
+
 describe('violations of the description', () => {
   const cases: [string, (parts: Parts) => void, RegExp][] = [
     ['another format', (p) => (p.metadata['format'] = 'pt'), /"format" is not/],
-    ['another version', (p) => (p.metadata['version'] = '3'), /version is "3", this release reads "1" and "2"/],
+    ['another version', (p) => (p.metadata['version'] = '4'), /version is "4", this release reads "1", "2", "3"/],
     ['no description', (p) => delete p.metadata['model'], /"model" is missing/],
     ['description not JSON', (p) => (p.metadata['model'] = '{'), /"model" is not JSON/],
     ['description a list', (p) => (p.model = []), /model is not an object/],

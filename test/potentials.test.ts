@@ -37,7 +37,7 @@ function currentSum(model: SpikingModel, layer: SpikingLayer, neuron: number, im
     const { source: name, shift } = synapse;
     return { kind: 'conv2d' as const, source: name, ...(synapse.pool && { pool: synapse.pool }), stride: [1, 1] as const, kernel: pooled, padding: [0, 0, 0, 0] as const, groups: 1, weight, multiplier, shift };
   });
-  const readout = { kind: 'readout' as const, name: 'probe', shape: [1, 1, 1], synapses: at, bias: layer.bias.slice(c, c + 1), unit: Float64Array.of(1) };
+  const readout = { kind: 'readout' as const, name: 'probe', shape: [1, 1, 1], synapses: at, bias: layer.bias.slice(c, c + 1), unit: Float64Array.of(1), ...(layer.start !== undefined && { start: layer.start }) };
   const { potentials } = simulate({ ...model, layers: [...model.layers.slice(0, -1), readout], classes: ['x'] }, image, 1, { timeSteps });
   return potentials.at(-1)!;
 }
@@ -48,10 +48,14 @@ function withNeuronsBehindPool(model: SpikingModel, random: Random): SpikingMode
   return { ...model, layers: [...model.layers.slice(0, -1), spikingLayer(random, 'behind', pool.shape, [synapse]), model.layers.at(-1)!] };
 }
 
+function together(model: SpikingModel): SpikingModel {
+  return { ...model, layers: model.layers.map((layer) => (layer.kind === 'maxPool' ? layer : { ...layer, start: 0 })) };
+}
+
 describe('potentialsOf', () => {
   it.each([3, 5, 8])('is what the membranes hold after the last step, of random model %i', (seed) => {
     const random = new Random(seed);
-    const model = withNeuronsBehindPool(withMaxPool(randomSpikingModel(random), random), random);
+    const model = together(withNeuronsBehindPool(withMaxPool(randomSpikingModel(random), random), random));
     const image = randomImages(random, model, 1);
     const timeSteps = 7;
     const { counts } = simulate(model, image, 1, { timeSteps, counts: true });
@@ -68,6 +72,26 @@ describe('potentialsOf', () => {
       expect([...found[spiking]!].map((value, i) => Math.round(value * layer.threshold[Math.floor(i / area)]!))).toEqual(expected);
       spiking++;
     });
+  });
+});
+
+it('a layer that starts later has summed up less, and none at all before it starts', () => {
+  const random = new Random(4);
+  const plain = withNeuronsBehindPool(withMaxPool(randomSpikingModel(random), random), random);
+  const model: SpikingModel = { ...plain, layers: plain.layers.map((layer, i) => (layer.kind === 'maxPool' ? layer : { ...layer, start: [2, 0, 3, 0, 20, 1][i]! })) };
+  const image = randomImages(random, model, 1);
+  const timeSteps = 7;
+  const after = (steps: number) => simulate(model, image, 1, { timeSteps: steps, counts: true }).counts!;
+  const found = potentialsOf(model, image, after(timeSteps), timeSteps, new Map([2, 3].map((start) => [start, after(start)])));
+  const spiking = model.layers.filter((layer): layer is SpikingLayer => layer.kind === 'spiking');
+  spiking.forEach((layer, l) => {
+    const area = layer.shape[1]! * layer.shape[2]!;
+    const expected = Array.from(after(timeSteps)[l]!, (count, i) => {
+      const c = Math.floor(i / area);
+      const summed = layer.start! < timeSteps ? currentSum(model, layer, i, image, timeSteps) : 0;
+      return layer.initialPotential[c]! + summed - layer.threshold[c]! * count;
+    });
+    expect([...found[l]!].map((value, i) => Math.round(value * layer.threshold[Math.floor(i / area)]!))).toEqual(expected);
   });
 });
 

@@ -140,20 +140,22 @@ function bruteForce(model: SpikingModel, images: Float32Array, count: number, ti
           values.set(layer.name, { shape: layer.shape, data: spikes });
           return;
         }
+        const before = layer.start ?? 0;
         spikes.forEach((_, i) => {
           const [c, y, x] = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width];
           const key = `${layer.name} ${i}`;
           let v = membranes.get(key) ?? (layer.kind === 'spiking' ? layer.initialPotential[c]! : 0);
           layer.synapses.forEach((synapse, s) => {
+            if (t < before && (t > 0 || synapse.source !== 'input')) return;
             const { sum, pairs } = neuronInput(synapse, values.get(synapse.source)!, layer, c, y, x);
             const half = synapse.shift === 0 ? 0 : 2 ** (synapse.shift - 1);
-            v += Math.floor((sum * synapse.multiplier[c]! + half) / 2 ** synapse.shift);
+            if (t >= before) v += Math.floor((sum * synapse.multiplier[c]! + half) / 2 ** synapse.shift);
             if (synapse.source !== 'input') operations[index + s]![t]! += pairs;
             else if (t === 0) operations[index + s]![0]! += pairs;
           });
-          v += layer.bias[c]!;
+          if (t >= before) v += layer.bias[c]!;
           if (layer.kind === 'readout') potentials[(t * count + n) * channels + c] = v;
-          else if (v >= layer.threshold[c]!) {
+          else if (t >= before && v >= layer.threshold[c]!) {
             v -= layer.threshold[c]!;
             spikes[i] = 1;
             totals[i]! += 1;

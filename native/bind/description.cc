@@ -92,6 +92,7 @@ LayerDescription readLayer(Napi::Value value, const std::string& path) {
   }
   if (layer.given) return layer;
   layer.bias = int32sArgument(object.Get("bias"), path + ".bias");
+  if (!object.Get("start").IsUndefined()) layer.start = int32Argument(object.Get("start"), path + ".start");
   if (layer.spiking) {
     layer.threshold = int32sArgument(object.Get("threshold"), path + ".threshold");
     layer.initialPotential = int32sArgument(object.Get("initialPotential"), path + ".initialPotential");

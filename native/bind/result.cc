@@ -42,6 +42,7 @@ Napi::Value toJavaScript(Napi::Env env, const EarlyExitResult& result) {
 
 Napi::Value toJavaScript(Napi::Env env, const PushResult& result) {
   Napi::Object object = Napi::Object::New(env);
+  object.Set("waits", Napi::Number::New(env, static_cast<double>(result.waits)));
   object.Set("stepsBefore", Napi::Number::New(env, static_cast<double>(result.stepsBefore)));
   object.Set("potentials", typedArray(env, result.potentials));
   return object;

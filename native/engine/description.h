@@ -70,6 +70,7 @@ struct LayerDescription {
   std::vector<int32_t> bias;              ///< empty for max-pooling
   std::vector<int32_t> threshold;         ///< of a spiking layer, else empty
   std::vector<int32_t> initialPotential;  ///< of a spiking layer, else empty
+  int32_t start = 0;  ///< steps before it takes part: it neither sums nor spikes in them
 
   bool readout() const { return !spiking && !maxPool && !given; }
 };

@@ -73,6 +73,7 @@ void Engine::exitGroup(const EarlyExitOptions& options, const std::atomic<bool>&
       pass.potentials = exit_.potentials.data();
       pass.totalImages = pass.images;
       pass.before = steps == 0 ? nullptr : &membranes_;
+      pass.firstStep = static_cast<uint32_t>(steps);
       pass.after = last && steps + static_cast<int32_t>(ran) == end ? nullptr : &membranes_;
       runLayers(pass);
     }
@@ -85,9 +86,10 @@ void Engine::exitGroup(const EarlyExitOptions& options, const std::atomic<bool>&
 void Engine::letLeave(const EarlyExitOptions& options, const int32_t* potentials, int32_t steps, bool all,
                       EarlyExitResult& result) {
   const size_t classes = static_cast<size_t>(plan_.layers.back().shape.channels);
+  const int32_t summed = steps - static_cast<int32_t>(plan_.layers.back().start);
   exit_.leaves.assign(exit_.left.size(), false);
   for (size_t i = 0; i < exit_.left.size(); ++i, potentials += classes) {
-    if (!all && !(confidenceOf(potentials, classes, steps, options) >= options.threshold)) continue;
+    if (!all && !(summed > 0 && confidenceOf(potentials, classes, summed, options) >= options.threshold)) continue;
     exit_.leaves[i] = true;
     result.steps[exit_.left[i]] = steps;
     std::copy_n(potentials, classes, result.potentials.data() + exit_.left[i] * classes);

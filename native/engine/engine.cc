@@ -146,6 +146,7 @@ void Engine::runLayers(const Pass& pass) {
     if (pass.before != nullptr) output.before = pass.before->of(l);
     if (pass.after != nullptr) output.after = pass.after->of(l);
     if (layer.readout()) output.potentials = pass.potentials;
+    output.waits = static_cast<uint32_t>(stepsBeforeStart(layer, pass.firstStep, pass.steps));
     if (layer.spiking && pass.options.counts) {
       output.counts = pass.result->counts[spiking].data() + pass.firstImage * static_cast<size_t>(layer.shape.size());
     }
@@ -194,7 +195,8 @@ void Engine::addStatistics(const Pass& pass, const Layer& layer, double* spikes,
     for (size_t s = 0; s < layer.synapses.size(); ++s) {
       const bool analog = layer.synapses[s].analog();
       if (analog && pass.firstStep > 0) continue;  // once an image
-      for (uint32_t t = 0; t < (analog ? 1 : pass.steps); ++t) {
+      const uint64_t waits = analog ? 0 : stepsBeforeStart(layer, pass.firstStep, pass.steps);
+      for (uint64_t t = waits; t < (analog ? 1 : pass.steps); ++t) {
         operations[s][pass.firstStep + t] += static_cast<double>(scratch.operations[s * pass.steps + t]);
       }
     }

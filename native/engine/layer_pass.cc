@@ -24,6 +24,22 @@ bool usesLists(const Chunk& chunk, const Layer& layer, const LayerOutput& output
   return layer.listed || output.statistics || (layer.merged && chunk.word.mergeWords == nullptr);
 }
 
+template <typename Word>
+void shiftWords(uint8_t* words, uint32_t count, uint32_t by) {
+  Word* const typed = reinterpret_cast<Word*>(words);
+  for (uint32_t i = 0; i < count; ++i) typed[i] = static_cast<Word>(uint64_t{typed[i]} << by);
+}
+
+/// Bit t of each word becomes bit t + by.
+void delayWords(uint8_t* words, uint32_t bytes, uint32_t count, uint32_t by) {
+  switch (bytes) {
+    case 1: return shiftWords<uint8_t>(words, count, by);
+    case 2: return shiftWords<uint16_t>(words, count, by);
+    case 4: return shiftWords<uint32_t>(words, count, by);
+    default: return shiftWords<uint64_t>(words, count, by);
+  }
+}
+
 uint8_t popcount(const uint8_t* word, uint32_t bytes) {
   uint64_t bits = 0;
   for (uint32_t i = 0; i < bytes; ++i) bits |= static_cast<uint64_t>(word[i]) << (8 * i);
@@ -117,6 +133,14 @@ void LayerPass::run(size_t item, Scratch& scratch) {
   }
   if (layer_.given) {
     if (group == 0) std::memcpy(wordsOf(range), output_.given + (wordsOf(range) - wordsOf({})), bytesOf(range));
+    if (groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
+    return;
+  }
+  if (output_.waits == chunk_.steps) {
+    for (size_t i = range.begin; i < range.end; ++i) {
+      for (uint32_t block = firstBlock; block < endBlock; ++block) waitPosition(i, block);
+    }
+    if (output_.statistics && group == 0) countRows(range, scratch);
     if (groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
     return;
   }
@@ -325,7 +349,9 @@ void LayerPass::gatherOne(size_t position, size_t positions, uint32_t block, siz
   const uint32_t first = end == 0 ? 0 : scratch.segmentEnds[end - 1];
   const uint32_t* indices = s.merged ? scratch.merged.data() : chunk_.storeOf(chunk_.sourceOf(s)).indices.data();
   const Field field = {indices, scratch.segments.data() + first, scratch.segmentEnds[end] - first};
-  kernel(s.rows.data() + block * s.blockBytes, field, chunk_.lists.pairs, chunk_.lists.pairCount, layer_.width, unit.firstColumn != 0,
+  // Four steps before the layer starts are two pairs that nobody reads.
+  const uint32_t unread = output_.waits / 4 * 2;
+  kernel(s.rows.data() + block * s.blockBytes, field, chunk_.lists.pairs + unread, chunk_.lists.pairCount - unread, layer_.width, unit.firstColumn != 0,
          acc + unit.synapse * chunk_.steps * layer_.width);
 }
 
@@ -369,7 +395,7 @@ void LayerPass::finishPosition(size_t index, const Position& at, uint32_t block,
       case Method::gather: break;
       case Method::grouped: accumulateGrouped(chunk_, s, layer_, at, block, acc); break;
       case Method::identity:
-        if (layer_.spiking && s.geometry.poolSize() == 1) {
+        if (layer_.spiking && s.geometry.poolSize() == 1 && output_.waits == 0) {
           term.words = identityWords(s, at, block);
           break;
         }
@@ -400,15 +426,38 @@ const void* LayerPass::identityWords(const Synapse& s, const Position& at, uint3
          static_cast<size_t>(block) * layer_.width * chunk_.word.bytes;
 }
 
-void LayerPass::fire(size_t index, uint32_t block, const Scratch& scratch) {
+/// A layer that starts behind this pass: no spikes, and the potentials stay.
+void LayerPass::waitPosition(size_t index, uint32_t block) {
+  const size_t first = static_cast<size_t>(block) * layer_.width;
+  const size_t at = index * layer_.channelStride() + first;
+  const size_t words = layer_.wordsOf(block);
+  const int32_t* potential = output_.before != nullptr ? output_.before + at : layer_.spiking ? layer_.initialPotential.data() + first : nullptr;
+  if (layer_.spiking) {
+    std::memset(chunk_.storeOf(layer_).words.data() + index * chunk_.wordStride(layer_) + first * chunk_.word.bytes, 0, words * chunk_.word.bytes);
+  } else {
+    const size_t classes = static_cast<size_t>(layer_.shape.channels);
+    for (size_t w = 0; w < words && first + w < classes; ++w) {
+      for (uint32_t t = 0; t < chunk_.steps; ++t) {
+        output_.potentials[(t * output_.totalImages + index) * classes + first + w] = potential != nullptr ? potential[w] : 0;
+      }
+    }
+  }
+  if (output_.after == nullptr || output_.after == output_.before) return;
+  for (size_t w = 0; w < words; ++w) output_.after[at + w] = potential != nullptr ? potential[w] : 0;
+}
+
+void LayerPass::fire(size_t index, uint32_t block, Scratch& scratch) {
   const size_t first = static_cast<size_t>(block) * layer_.width;
   const size_t at = index * layer_.channelStride() + first;
   const Neurons neurons = {layer_.bias.data() + first, layer_.threshold.data() + first,
                            output_.before != nullptr ? output_.before + at : layer_.initialPotential.data() + first,
                            output_.after != nullptr ? output_.after + at : nullptr};
   uint8_t* words = chunk_.storeOf(layer_).words.data() + index * chunk_.wordStride(layer_) + first * chunk_.word.bytes;
-  chunk_.word.fire(scratch.terms.data(), static_cast<uint32_t>(scratch.terms.size()), neurons, chunk_.steps,
+  const uint32_t waits = output_.waits;
+  for (Term& term : scratch.terms) term.acc += static_cast<size_t>(waits) * term.stepStride;
+  chunk_.word.fire(scratch.terms.data(), static_cast<uint32_t>(scratch.terms.size()), neurons, chunk_.steps - waits,
                    layer_.wordsOf(block), words);
+  if (waits > 0) delayWords(words, chunk_.word.bytes, layer_.wordsOf(block), waits);
 }
 
 void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
@@ -418,11 +467,11 @@ void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
     const size_t at = index * layer_.channelStride() + first + w;
     uint32_t potential = output_.before != nullptr ? static_cast<uint32_t>(output_.before[at]) : 0;
     for (uint32_t t = 0; t < chunk_.steps; ++t) {
-      potential += static_cast<uint32_t>(layer_.bias[first + w]);
+      if (t >= output_.waits) potential += static_cast<uint32_t>(layer_.bias[first + w]);
       for (const Term& term : scratch.terms) {
         const uint32_t acc = static_cast<uint32_t>(term.acc[static_cast<size_t>(t) * term.stepStride + w]);
         const uint32_t scaled = acc * static_cast<uint32_t>(term.multiplier[w]) + static_cast<uint32_t>(term.half);
-        potential += static_cast<uint32_t>(static_cast<int32_t>(scaled) >> term.shift);
+        if (t >= output_.waits) potential += static_cast<uint32_t>(static_cast<int32_t>(scaled) >> term.shift);
       }
       output_.potentials[(t * output_.totalImages + index) * classes + first + w] = static_cast<int32_t>(potential);
     }

@@ -48,6 +48,7 @@ struct LayerOutput {
   bool statistics = false;
   uint8_t* trains = nullptr;       ///< spiking, if asked: of the first image of the chunk, as the spike store has them
   const uint8_t* given = nullptr;  ///< of a given layer, likewise
+  uint32_t waits = 0;              ///< steps of the pass before the layer starts, at most all
   // What passes carry, see Membranes, around the pass.
   const int32_t* before = nullptr;  ///< null: the initial ones
   int32_t* after = nullptr;         ///< may be `before`; null: nobody asks
@@ -88,6 +89,7 @@ class LayerPass {
   uint8_t* wordsOf(const Tile& range) const;
   size_t bytesOf(const Tile& range) const;
   void countRows(const Tile& range, Scratch& scratch) const;
+  void waitPosition(size_t index, uint32_t block);
   void fetchWeights(uint32_t block, Scratch& scratch) const;
   size_t mostSegments() const;
   size_t mergedSize(size_t& starts) const;
@@ -105,7 +107,7 @@ class LayerPass {
   void gatherUnit(const Tile& range, uint32_t block, size_t unit, bool more, Scratch& scratch) const;
   void accumulateAnalog(const Synapse& synapse, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) const;
   void finishPosition(size_t index, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch);
-  void fire(size_t index, uint32_t block, const Scratch& scratch);
+  void fire(size_t index, uint32_t block, Scratch& scratch);
   void readOut(size_t index, uint32_t block, const Scratch& scratch);
   void finishTile(size_t index, Scratch& scratch);
   void listSpikes(size_t index, Scratch& scratch);

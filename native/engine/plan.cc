@@ -124,6 +124,7 @@ Layer makeLayer(const LayerDescription& description, const Plan& plan) {
   layer.width = blockWidth(description, plan);
   layer.blocks = (static_cast<uint32_t>(description.shape.channels) + layer.width - 1) / layer.width;
   layer.bias = padded(description.bias, layer, 0);
+  layer.start = static_cast<uint32_t>(description.start);
   if (layer.spiking) {
     layer.threshold = padded(description.threshold, layer, std::numeric_limits<int32_t>::max());
     layer.initialPotential = padded(description.initialPotential, layer, 0);

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -82,6 +83,7 @@ struct Layer {
   std::vector<int32_t> bias;
   std::vector<int32_t> threshold;
   std::vector<int32_t> initialPotential;
+  uint32_t start = 0;  ///< steps before it takes part
   std::vector<CurrentRange> currents;  ///< [channels]: of a step, see bounds.h
 
   bool listed = false;  ///< some later synapse reads the lists of its spikes
@@ -97,6 +99,11 @@ struct Layer {
     return left < width ? left : width;
   }
 };
+
+/// Of `steps` steps behind `done` ones, those in which the layer does not take part yet.
+inline uint64_t stepsBeforeStart(const Layer& layer, uint64_t done, uint64_t steps) {
+  return layer.start <= done ? 0 : std::min(layer.start - done, steps);
+}
 
 /// A model laid out for the kernels. Immutable: a run only reads it.
 struct Plan {

@@ -66,7 +66,7 @@ PushResult Engine::push(StreamState& stream, const Frames& frames, const std::at
   }
   const size_t classes = static_cast<size_t>(plan_.layers.back().shape.channels);
   const size_t frameSteps = static_cast<size_t>(frames.steps);
-  PushResult result{stream.readOutSteps, std::vector<int32_t>(frames.count * frameSteps * classes)};
+  PushResult result{stream.readOutSteps, stepsBeforeStart(plan_.layers.back(), stream.steps, frames.count * frameSteps), std::vector<int32_t>(frames.count * frameSteps * classes)};
   input_.reserve(frames.count * static_cast<size_t>(plan_.input.size()));
   quantize(frames.pixels, frames.count, 0, "Frame");
   stream.membranes.reserve(plan_, 1);
@@ -80,13 +80,15 @@ PushResult Engine::push(StreamState& stream, const Frames& frames, const std::at
     pass.potentials = result.potentials.data() + done * frameSteps * classes;
     pass.before = stream.fresh ? nullptr : &stream.membranes;
     pass.after = &stream.membranes;
+    pass.firstStep = static_cast<uint32_t>(std::min<uint64_t>(stream.steps, maxTimeSteps));
     if (done == 0) pass.throwIfCancelled();
     stream.interrupted = true;
     runLayers(pass);
     stream.interrupted = false;
     stream.fresh = false;
+    stream.readOutSteps += pass.steps - stepsBeforeStart(plan_.layers.back(), stream.steps, pass.steps);
+    stream.steps += pass.steps;
     stream.stepsLeft -= pass.steps;
-    stream.readOutSteps += pass.steps;
     done += pass.frames;
   }
   return result;

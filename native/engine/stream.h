@@ -11,6 +11,7 @@ struct StreamState {
   Membranes membranes;        ///< of one image
   bool fresh = true;          ///< at the initial potentials: nothing is in `membranes`
   bool interrupted = false;   ///< a push ended in the middle: some layers are ahead of others
+  uint64_t steps = 0;         ///< since it was at the initial potentials
   uint64_t stepsLeft = 0;     ///< that surely stay within int32
   uint64_t readOutSteps = 0;  ///< that the read-out has summed up
 
@@ -18,6 +19,7 @@ struct StreamState {
   void reset() {
     fresh = true;
     interrupted = false;
+    steps = 0;
     stepsLeft = 0;
     readOutSteps = 0;
   }
@@ -32,6 +34,7 @@ struct Frames {
 
 struct PushResult {
   uint64_t stepsBefore;             ///< readOutSteps before the push
+  uint64_t waits;                   ///< steps of the push before the read-out starts
   std::vector<int32_t> potentials;  ///< the read-out after each step, [count * steps][classes]
 };
 

@@ -127,6 +127,7 @@ void checkSynapse(const ModelDescription& model, size_t layerIndex, const Synaps
 void checkNeurons(const LayerDescription& layer, const std::string& where) {
   const size_t channels = static_cast<size_t>(layer.shape.channels);
   require(layer.bias.size() == channels, where, "one bias per channel");
+  require(layer.start >= 0 && layer.start < maxTimeSteps, where, "it must start at a step from 0 to " + text(maxTimeSteps - 1) + ", not " + text(layer.start));
   if (!layer.spiking) {
     require(layer.shape.positions() == 1, where, "the read-out must be [classes, 1, 1]");
     return;

@@ -161,6 +161,7 @@ class Drawing {
     layer.bias = values(layer.shape.channels, -scale / 2, scale);
     layer.threshold = values(layer.shape.channels, 1, scale);
     layer.initialPotential = values(layer.shape.channels, -scale, scale);
+    if (oneIn(4)) layer.start = range(0, 80);
     model_.layers.push_back(std::move(layer));
   }
 
@@ -198,7 +199,7 @@ class Drawing {
         &model_.input.channels, &model_.input.height, &model_.input.width, &layer.shape.channels, &layer.shape.height,
         &layer.shape.width, &s.source, &s.poolKernel.y, &s.poolKernel.x, &s.poolStride.y, &s.poolStride.x, &s.stride.y,
         &s.stride.x, &s.kernel.y, &s.kernel.x, &s.padding.top, &s.padding.left, &s.padding.bottom, &s.padding.right,
-        &s.groups, &s.shift, &s.multiplier.front(), &layer.bias.front()};
+        &s.groups, &s.shift, &s.multiplier.front(), &layer.bias.front(), &layer.start};
     std::vector<int32_t>* const arrays[] = {&s.multiplier, &layer.bias, &layer.threshold, &layer.initialPotential};
     switch (range(0, 5)) {
       case 0: layer.spiking = !layer.spiking; break;

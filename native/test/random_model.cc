@@ -162,6 +162,10 @@ ModelBuilder randomModel(uint32_t seed) {
   SynapseDescription both;
   const int32_t sixth = b.spiking({b.identity(fifth, both), b.conv(nested, c1, whole)}, c1);
   b.readout(sixth, pick({2, 10, 33}));
+  const bool later = random() % 3 == 0;
+  for (LayerDescription& layer : b.model.layers) {
+    if (later && !layer.maxPool) layer.start = pick({0, 0, 1, 2, 5});
+  }
   return b;
 }
 

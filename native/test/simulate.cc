@@ -116,20 +116,21 @@ void step(const ModelDescription& model, const Map& input, size_t image, size_t 
       poolStep(model, l, state);
       continue;
     }
+    const bool waits = t < layer.start;
     const Shape& shape = layer.shape;
     for (int32_t c = 0; c < shape.channels; ++c) {
       for (int32_t y = 0; y < shape.height; ++y) {
         for (int32_t x = 0; x < shape.width; ++x) {
           int64_t& v = state.potential[l][at(shape, c, y, x)];
-          v += layer.bias[static_cast<size_t>(c)];
+          if (!waits) v += layer.bias[static_cast<size_t>(c)];
           for (size_t i = 0; i < layer.synapses.size(); ++i) {
             const SynapseDescription& s = layer.synapses[i];
             const bool analog = s.source == inputSource;
             const size_t source = static_cast<size_t>(std::max(s.source, 0));
             const Shape& in = analog ? model.input : model.layers[source].shape;
             const Sum sum = accumulate(s, in, analog ? input : state.spikes[source], shape, c, y, x);
-            v += currentOf(s, sum.acc, c);
-            if (!analog) result.operations[synapse + i][static_cast<size_t>(t)] += sum.operations;
+            if (!waits) v += currentOf(s, sum.acc, c);
+            if (!analog && !waits) result.operations[synapse + i][static_cast<size_t>(t)] += sum.operations;
             if (analog && t == 0) result.operations[synapse + i][0] += sum.operations;
           }
           if (!layer.spiking) {
@@ -138,7 +139,7 @@ void step(const ModelDescription& model, const Map& input, size_t image, size_t 
                 static_cast<int32_t>(v);
             continue;
           }
-          const bool fires = v >= layer.threshold[static_cast<size_t>(c)];
+          const bool fires = !waits && v >= layer.threshold[static_cast<size_t>(c)];
           if (fires) v -= layer.threshold[static_cast<size_t>(c)];
           state.spikes[l][at(shape, c, y, x)] = fires ? 1 : 0;
           state.counts[l][at(shape, c, y, x)] += fires ? 1 : 0;

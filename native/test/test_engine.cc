@@ -63,6 +63,22 @@ TEST_ISA(randomModelsMatchTheSimulator) {
              "share of spiking neurons is " + std::to_string(spikes / neurons));
 }
 
+TEST_ISA(layersThatStartLaterMatchTheSimulator) {
+  ModelBuilder b = randomModel(19);
+  const int32_t starts[] = {0, 3, 1, 9, 0, 12, 0, 70, 2};
+  for (size_t l = 0; l < b.model.layers.size(); ++l) {
+    if (!b.model.layers[l].maxPool) b.model.layers[l].start = starts[l % std::size(starts)];
+  }
+  const std::vector<float> images = b.images(3);
+  for (int32_t steps : {1, 2, 3, 4, 8, 10, 13, 16, 31, 33, 64, 65, 75, 150}) {
+    const RunResult expected = simulate(b.model, images, 3, steps);
+    for (unsigned threads : {1U, 2U}) {
+      Engine engine(b.model, isa, threads);
+      compare(engine.run(images.data(), 3, everything(steps), never), expected, "T=" + std::to_string(steps));
+    }
+  }
+}
+
 TEST_ISA(longListsAreWidenedInTime) {
   // Every input spikes at every step and all weights are extreme: 16-bit sums would overflow after 256 rows.
   for (int value : {-128, 127}) {

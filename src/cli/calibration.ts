@@ -9,7 +9,7 @@ import { refused } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { maxTimeSteps } from '../snn/model.js';
 import type { Output } from './io.js';
-import { positiveNumber, whole } from './options.js';
+import { numberFrom0, positiveNumber, whole } from './options.js';
 
 export interface CalibrationCommandOptions {
   calibrate?: string;
@@ -18,6 +18,7 @@ export interface CalibrationCommandOptions {
   calibrationImages?: number;
   calibrationPercentile?: number;
   calibrationTimeSteps?: number;
+  calibrationStagger?: number;
   calibrationCorrect?: CalibrationCorrection;
   calibrationCorrectionImages?: number;
   threads?: number;
@@ -32,6 +33,7 @@ export function calibrationOptions(): Option[] {
     new Option('--calibration-images <n>', 'images from the first on (default: 512)').argParser(whole(1)),
     new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)').argParser(positiveNumber),
     new Option('--calibration-time-steps <t>', 'T of the error that mse makes least, and that corrections are measured at (default: 32)').argParser(whole(2, maxTimeSteps)),
+    new Option('--calibration-stagger <steps>', 'by which each layer of neurons starts behind those it reads; deep networks need fewer steps so (default: 0)').argParser(numberFrom0),
     new Option('--calibration-correct <what>', 'layer by layer: light of bias and initial potential, advanced of the weights too (default: light)').choices([...calibrationCorrections]),
     new Option('--calibration-correction-images <n>', 'images of those that corrections run on (default: 32)').argParser(whole(1)),
   ];
@@ -69,13 +71,14 @@ export async function calibrated(
 
 function libraryOptions(options: CalibrationCommandOptions): CalibrationOptions {
   const { calibration: method, calibrationScope: scope, calibrationPercentile: percentile, calibrationTimeSteps: timeSteps, calibrationCorrect: correct = 'light' } = options;
-  const { calibrationCorrectionImages: correctionImages, threads } = options;
+  const { calibrationCorrectionImages: correctionImages, calibrationStagger: stagger, threads } = options;
   return {
     ...(method && { method }),
     ...(scope && { perChannel: scope === 'channel' }),
     ...(percentile !== undefined && { percentile }),
     ...(timeSteps !== undefined && { timeSteps }),
     ...(correctionImages !== undefined && { correctionImages }),
+    ...(stagger !== undefined && { stagger }),
     ...(threads !== undefined && { threads }),
     correct,
   };

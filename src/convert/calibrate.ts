@@ -1,14 +1,16 @@
-import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
+import { invalidArgument, NoisefloorError, refused, unknownName } from '../errors.js';
 import type { ActivationNode, GraphNode } from '../graph/graph.js';
 import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
 import { poolsBehindActivations } from '../graph/poolOrder.js';
 import { inferShapes } from '../graph/shapes.js';
+import { maxTimeSteps } from '../snn/model.js';
 import { elementCount } from '../tensor.js';
 import { measureHistograms, type CalibrationImages, type Histogram, type TapOptions } from './activations.js';
 import { correctNeurons } from './correct.js';
 import { conversionError } from './current.js';
 import { settleThresholds } from './floors.js';
 import { fold } from './fold.js';
+import { readoutStart } from './stagger.js';
 import { checkThresholdOptions, chooseThreshold, type ThresholdOptions, type ThresholdRule } from './thresholds.js';
 
 export const calibrationCorrections = ['light', 'advanced', 'none'] as const;
@@ -21,6 +23,11 @@ export type CalibrationCorrection = (typeof calibrationCorrections)[number];
 export interface CalibrationOptions extends ThresholdOptions, TapOptions {
   /** A threshold for each channel (default), or one for the layer. */
   readonly perChannel?: boolean;
+  /**
+   * Steps, such as 1 or 0.5, by which each layer of neurons starts behind those it reads, the read-out too; see `staggerLayers`. A deep
+   * network needs far fewer steps so, but gives nothing before its read-out starts. Default 0.
+   */
+  readonly stagger?: number;
   /** Default `light`. Its T is `timeSteps`. */
   readonly correct?: CalibrationCorrection;
   /** Images that corrections are measured on, spread over all. Default 32. */
@@ -45,10 +52,11 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
 export async function calibrate(given: TrainedNetwork, images: CalibrationImages, options: CalibrationOptions = {}): Promise<TrainedNetwork> {
   const network = { ...given, graph: poolsBehindActivations(given.graph) };
   const rule = checkThresholdOptions(options);
-  const { perChannel = true, correct = 'light', correctionImages = 32, onLayer } = options;
+  const { perChannel = true, correct = 'light', correctionImages = 32, stagger = 0, onLayer } = options;
   if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
   if (!Number.isInteger(correctionImages) || correctionImages < 1) throw invalidArgument('correctionImages', 'whole number >= 1', correctionImages);
   if (correct !== 'none' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
+  checkStagger(network, stagger, correct === 'none' ? maxTimeSteps : rule.timeSteps);
   const pixels = elementCount(network.graph.input.shape);
   if (images.count < 1 || images.images.length !== images.count * pixels) {
     throw invalidArgument('images.length', `${pixels} for each of ${images.count} images, one or more,`, images.images.length);
@@ -60,8 +68,8 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
   const histograms = await measureHistograms(network, images, layers.map(({ name }) => name), perChannel, options);
   const found = new Map(layers.map((node) => [node.name, layerThresholds(node, histograms.get(node.name)!, rule)]));
   const neurons = perChannel ? perChannelNeurons(network, layers, found) : perLayerNeurons(network, found);
-  const calibration = { ...describe(rule, perChannel, images.count), correct, ...(correct !== 'none' && { correctionImages: Math.min(correctionImages, images.count) }) };
-  const calibrated = { ...network, neurons, provenance: { ...network.provenance, calibration } };
+  const calibration = { ...describe(rule, perChannel, images.count), ...(stagger > 0 && { stagger }), correct, ...(correct !== 'none' && { correctionImages: Math.min(correctionImages, images.count) }) };
+  const calibrated = { ...network, neurons, ...(stagger > 0 && { stagger }), provenance: { ...network.provenance, calibration } };
   if (correct === 'none') return calibrated;
   return correctNeurons(calibrated, spread(images, correctionImages), {
     ...options,
@@ -69,6 +77,14 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
     weights: correct === 'advanced',
     ...(onLayer && { onLayer }),
   });
+}
+
+/** Two steps at least must be left for the last layer. */
+function checkStagger({ graph }: TrainedNetwork, stagger: number, timeSteps: number): void {
+  if (!Number.isFinite(stagger) || stagger < 0) throw invalidArgument('stagger', 'number >= 0', stagger);
+  const last = readoutStart(graph, stagger);
+  if (last + 2 <= timeSteps) return;
+  throw refused(`With stagger ${stagger} the read-out of ${graph.name} starts at step ${last}: give at least ${last + 2} time steps for ${timeSteps}, or a smaller stagger.`);
 }
 
 /** `count` of the images, evenly apart. */

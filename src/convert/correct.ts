@@ -59,7 +59,7 @@ export async function correctNeurons(network: TrainedNetwork, images: Calibratio
     let settled = layer;
     if (activity) {
       const trained = options.weights ? await reconstructed(layer, walk, targets, images.count, options) : layer;
-      settled = corrected(trained, activity, spikeRates(await walk.spikes(trained)), options.timeSteps);
+      settled = corrected(trained, activity, spikeRates(await walk.spikes(trained), layer.start ?? 0), options.timeSteps - (layer.start ?? 0));
       neurons.set(layer.name, { threshold: layer.threshold, ...difference(layer, settled, neurons.get(layer.name)!) });
       options.onLayer?.(layer.name, names.indexOf(layer.name) + 1, names.length);
     }
@@ -98,19 +98,19 @@ async function denseActivity(
 }
 
 interface SpikeRates {
-  /** Spikes a step of each channel of the last layer, over T steps and over T / 2; [C]. */
+  /** Spikes a step of each channel of the last layer, over the steps that it takes part in and over half of them; [C]. */
   readonly whole: Float64Array;
   readonly half: Float64Array;
 }
 
-function spikeRates(trains: SpikeTrains): SpikeRates {
+function spikeRates(trains: SpikeTrains, start: number): SpikeRates {
   const { shape, timeSteps } = trains;
   const rates = (steps: number): Float64Array => {
     const means = new Float64Array(shape[0]!);
-    channelMeans(spikeCounts(trains, steps), shape[0]!, elementCount(shape), (c, mean) => (means[c] = mean / steps));
+    channelMeans(spikeCounts(trains, start + steps), shape[0]!, elementCount(shape), (c, mean) => (means[c] = mean / steps));
     return means;
   };
-  return { whole: rates(timeSteps), half: rates(timeSteps >> 1) };
+  return { whole: rates(timeSteps - start), half: rates((timeSteps - start) >> 1) };
 }
 
 function corrected(layer: FoldedSpiking, { mean, active }: ChannelActivity, { whole, half }: SpikeRates, timeSteps: number): FoldedSpiking {

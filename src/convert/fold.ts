@@ -19,6 +19,7 @@ import {
   type Current,
   type CurrentIdentity,
 } from './current.js';
+import { staggerLayers } from './stagger.js';
 import type { FoldedConv, FoldedLayer, FoldedNetwork, FoldedReadout, FoldedSpiking, FoldedSynapse } from './folded.js';
 
 /**
@@ -34,7 +35,7 @@ export function fold(given: TrainedNetwork): FoldedNetwork {
   const shapes = inferShapes(graph);
   checkParameters(graph, parameters);
   checkAllUsed(graph);
-  const layers = new Folding(network, shapes).layers();
+  const layers = staggerLayers(new Folding(network, shapes).layers(), network.stagger ?? 0);
   const inputShape = mapShape(graph.input.shape);
   const readout = layers[layers.length - 1]!;
   if (classes.length !== readout.shape[0]) {

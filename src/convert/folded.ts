@@ -24,6 +24,8 @@ interface FoldedSum {
   readonly synapses: readonly FoldedSynapse[];
   /** [C]. */
   readonly bias: Float64Array;
+  /** As in a spiking model. Default 0. */
+  readonly start?: number;
 }
 export interface FoldedSpiking extends FoldedSum {
   readonly kind: 'spiking';

@@ -229,10 +229,11 @@ function tooNarrow(node: string, channel: string, timeSteps: number): Error {
 }
 
 function assembleLayer(layer: WeightedLayer, integers: readonly IntegerChannel[], shifts: readonly number[], type: WeightType): SnnLayer {
-  const { name, shape } = layer;
+  const { name, shape, start } = layer;
   const base = {
     name,
     shape,
+    ...(start !== undefined && { start }),
     synapses: layer.synapses.map((synapse, i) => assembleSynapse(synapse, i, integers, shifts[i]!, type)),
     bias: Int32Array.from(integers, ({ bias }) => bias),
     unit: Float64Array.from(integers, ({ unit }) => unit),

@@ -65,6 +65,11 @@ function simulateImage(network: FoldedNetwork, image: Float64Array, timeSteps: n
         continue;
       }
       const { layer, constantCurrent, potential } = state;
+      if (t < (layer.start ?? 0)) {
+        if (state.kind === 'readout') afterStep(t, spikes, potential);
+        else spikes.set(layer.name, new Float64Array(potential.length));
+        continue;
+      }
       const current = Float64Array.from(constantCurrent);
       addCurrents(layer, spikes, shapes, current);
       for (let i = 0; i < potential.length; i++) potential[i]! += current[i]!;

@@ -44,12 +44,13 @@ export class LayerWalk {
     return replay(part, this.#images, this.options);
   }
 
-  /** What the sources of a layer give: rates, or the normalised images. Of each synapse. */
+  /** What the sources of a layer give from where it starts: rates, or the normalised images. Of each synapse. */
   sources(layer: FoldedSpiking): SourceValues[] {
     return this.#chains(layer).map(({ source, maxPools }): SourceValues => {
       if (source === inputName) return { shape: this.folded.inputShape, maxPools, values: this.#images, scale: 1 };
       const trains = this.#trains.get(source)!;
-      return { shape: trains.shape, maxPools, values: spikeCounts(trains), scale: 1 / this.options.timeSteps };
+      const { timeSteps } = this.options;
+      return { shape: trains.shape, maxPools, values: countsFrom(trains, layer.start ?? 0), scale: 1 / (timeSteps - (layer.start ?? 0)) };
     });
   }
 
@@ -85,4 +86,12 @@ export class LayerWalk {
     const left = this.folded.layers.slice(this.#settled).filter(({ kind }) => kind === 'spiking');
     return left.some((layer) => this.#chains(layer).some(({ source }) => source === name));
   }
+}
+
+/** Spikes of each neuron in the steps from `start` on. */
+function countsFrom(trains: SpikeTrains, start: number): Uint16Array {
+  const counts = spikeCounts(trains);
+  if (start === 0) return counts;
+  const before = spikeCounts(trains, start);
+  return counts.map((count, i) => count - before[i]!);
 }

@@ -93,6 +93,7 @@ export function checkSameNetwork({ graph }: TrainedNetwork, model: SpikingModel)
 /** Sums for Pearson's correlation and for the residual, in units of theta. */
 class ResidualMoments {
   readonly #layer: SpikingLayer;
+  /** That the layer takes part in. */
   readonly #timeSteps: number;
   #n = 0;
   #a = 0;
@@ -106,7 +107,7 @@ class ResidualMoments {
 
   constructor(layer: SpikingLayer, timeSteps: number) {
     this.#layer = layer;
-    this.#timeSteps = timeSteps;
+    this.#timeSteps = Math.max(1, timeSteps - (layer.start ?? 0));
   }
 
   /** @param activations and counts, both [N, C, H, W] */

@@ -11,15 +11,15 @@ import type { StreamResult } from '../snn/stream.js';
  * @returns [count, classes]
  */
 export function logitsFromPotentials(result: RunResult | StreamResult, model: SpikingModel, timeStep: number): Float64Array {
-  const unit = readoutOf(model).unit[0]!;
-  const steps = 'stepsBefore' in result ? result.stepsBefore + timeStep : timeStep;
-  return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit) / steps);
+  const { unit: [unit], start = 0 } = readoutOf(model);
+  const steps = 'stepsBefore' in result ? result.stepsBefore + timeStep - result.waits : timeStep - start;
+  return Float64Array.from(potentialsAt(result, timeStep), (potential) => (potential * unit!) / Math.max(1, steps));
 }
 
 /** The same of images that left early, each after its own steps, [count, classes]. */
 export function logitsFromEarlyExit({ potentials, steps, classes }: EarlyExitResult, model: SpikingModel): Float64Array {
-  const unit = readoutOf(model).unit[0]!;
-  return Float64Array.from(potentials, (potential, i) => (potential * unit) / steps[Math.floor(i / classes)]!);
+  const { unit: [unit], start = 0 } = readoutOf(model);
+  return Float64Array.from(potentials, (potential, i) => (potential * unit!) / Math.max(1, steps[Math.floor(i / classes)]! - start));
 }
 
 /** Integer potentials of the read-out after `timeStep` steps, [count, classes]; a view. */

@@ -29,7 +29,8 @@ export interface PotentialsOptions {
 /**
  * Potentials that are left over after the last step (residual membrane potentials, Hao et al., AAAI 2023): what a neuron's
  * current had not turned into spikes, or into too many. They follow exactly from the spike counts, since all currents are
- * sums: v(T) = v(0) + T (bias + analog current) + weights * counts of the sources - theta * own count.
+ * sums: v(T) = v(0) + T (bias + analog current) + weights * counts of the sources - theta * own count, of a layer that starts
+ * later with the steps and the counts from there on.
  *
  * @throws NoisefloorError `INVALID_DATA` no image was readable
  */
@@ -42,39 +43,76 @@ export async function finalPotentials(session: Simulator, source: ImageSource, {
     if (batch.positions.length === 0) continue;
     found++;
     const image = normalizeImages(batch.images, model.input.normalization, model.input.shape);
-    const { counts } = await session.run(image, { timeSteps, counts: true, ...(signal && { signal }) });
-    if (!counts) throw new NoisefloorError('ENGINE', 'The simulator gave no counts: run it with counts: true.');
-    potentialsOf(model, image, counts, timeSteps).forEach((values, i) => sums[i]!.add(values, counts[i]!));
+    const countsAfter = async (steps: number): Promise<SpikeCounts> => {
+      const { counts } = await session.run(image, { timeSteps: steps, counts: true, ...(signal && { signal }) });
+      if (!counts) throw new NoisefloorError('ENGINE', 'The simulator gave no counts: run it with counts: true.');
+      return counts;
+    };
+    const counts = await countsAfter(timeSteps);
+    const before = new Map<number, SpikeCounts>();
+    for (const start of startsWithin(spiking, timeSteps)) before.set(start, await countsAfter(start));
+    potentialsOf(model, image, counts, timeSteps, before).forEach((values, i) => sums[i]!.add(values, counts[i]!));
   }
   if (found === 0) throw new NoisefloorError('INVALID_DATA', `None of the first ${images} images of ${source.spec} could be read.`);
   return spiking.map(({ name }, i) => ({ name, ...sums[i]!.result() }));
 }
 
-/** Of one image, per spiking layer: v(T) / theta of each neuron, [C, H, W]. */
-export function potentialsOf(model: SpikingModel, image: Float32Array, counts: readonly ArrayLike<number>[], timeSteps: number): Float64Array[] {
-  const sources = new Map([[inputName, quantizeImage(model.input, image)]]);
-  const shapes = new Map<string, Shape>([[inputName, model.input.shape]]);
-  const potentials: Float64Array[] = [];
-  for (const layer of model.layers) {
-    shapes.set(layer.name, layer.shape);
-    if (layer.kind === 'maxPool') sources.set(layer.name, largestCounts(layer, sources.get(layer.source)!, shapes.get(layer.source)!));
-    if (layer.kind !== 'spiking') continue;
-    const own = Float64Array.from(counts[potentials.length]!);
-    potentials.push(layerPotentials(layer, own, sources, shapes, timeSteps));
-    sources.set(layer.name, own);
-  }
-  return potentials;
+/** Per spiking layer: spikes of each neuron, [C, H, W]. */
+type SpikeCounts = readonly ArrayLike<number>[];
+
+/** The steps, fewer than `timeSteps`, at which layers start later than the first. */
+function startsWithin(layers: readonly SpikingLayer[], timeSteps: number): Set<number> {
+  return new Set(layers.flatMap(({ start = 0 }) => (start > 0 && start < timeSteps ? [start] : [])));
 }
 
-function layerPotentials(layer: SpikingLayer, own: Float64Array, sources: ReadonlyMap<string, Float64Array>, shapes: ReadonlyMap<string, Shape>, timeSteps: number): Float64Array {
-  const area = elementCount(layer.shape.slice(1));
-  const potential = own.map((count, i) => {
-    const c = Math.floor(i / area);
-    return layer.initialPotential[c]! + timeSteps * layer.bias[c]! - layer.threshold[c]! * count;
+/**
+ * Of one image, per spiking layer: v(T) / theta of each neuron, [C, H, W].
+ *
+ * @param before what each of the starts within T steps had counted before it
+ */
+export function potentialsOf(model: SpikingModel, image: Float32Array, counts: SpikeCounts, timeSteps: number, before: ReadonlyMap<number, SpikeCounts> = new Map()): Float64Array[] {
+  const shapes = new Map<string, Shape>([[inputName, model.input.shape], ...model.layers.map(({ name, shape }) => [name, shape] as const)]);
+  const pixels = quantizeImage(model.input, image);
+  const all = givenBy(model, counts, shapes);
+  const early = new Map([...before].map(([start, some]) => [start, givenBy(model, some, shapes)]));
+  const spiking = model.layers.filter((layer): layer is SpikingLayer => layer.kind === 'spiking');
+  return spiking.map((layer) => {
+    const { start = 0 } = layer;
+    const sinceStart = (source: string): Float64Array => {
+      const until = early.get(start)?.get(source);
+      return until ? all.get(source)!.map((count, i) => count - until[i]!) : all.get(source)!;
+    };
+    return layerPotentials(layer, all, (source) => (source === inputName ? pixels : sinceStart(source)), shapes, Math.max(0, timeSteps - start));
   });
-  for (const synapse of layer.synapses) {
-    const sums = accumulate(synapse, sources.get(synapse.source)!, shapes.get(synapse.source)!, layer.shape);
-    for (let i = 0; i < potential.length; i++) potential[i]! += currentOf(synapse, sums[i]!, Math.floor(i / area), timeSteps);
+}
+
+/** Spikes of each layer that others read, those of max-pooling too. */
+function givenBy(model: SpikingModel, counts: SpikeCounts, shapes: ReadonlyMap<string, Shape>): Map<string, Float64Array> {
+  const given = new Map<string, Float64Array>();
+  let next = 0;
+  for (const layer of model.layers) {
+    if (layer.kind === 'maxPool') given.set(layer.name, largestCounts(layer, given.get(layer.source)!, shapes.get(layer.source)!));
+    if (layer.kind === 'spiking') given.set(layer.name, Float64Array.from(counts[next++]!));
+  }
+  return given;
+}
+
+/** @param steps that the layer took part in */
+function layerPotentials(
+  layer: SpikingLayer,
+  counts: ReadonlyMap<string, Float64Array>,
+  given: (source: string) => Float64Array,
+  shapes: ReadonlyMap<string, Shape>,
+  steps: number,
+): Float64Array {
+  const area = elementCount(layer.shape.slice(1));
+  const potential = counts.get(layer.name)!.map((count, i) => {
+    const c = Math.floor(i / area);
+    return layer.initialPotential[c]! + steps * layer.bias[c]! - layer.threshold[c]! * count;
+  });
+  for (const synapse of steps > 0 ? layer.synapses : []) {
+    const sums = accumulate(synapse, given(synapse.source), shapes.get(synapse.source)!, layer.shape);
+    for (let i = 0; i < potential.length; i++) potential[i]! += currentOf(synapse, sums[i]!, Math.floor(i / area), steps);
   }
   return potential.map((value, i) => value / layer.threshold[Math.floor(i / area)]!);
 }

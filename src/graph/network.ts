@@ -25,6 +25,8 @@ export interface TrainedNetwork {
   readonly normalization: Normalization;
   /** Neurons of calibrated activations, by node; in place of the threshold that the activation has, if any. */
   readonly neurons?: ReadonlyMap<string, NeuronSettings>;
+  /** Steps by which each layer of neurons starts behind those it reads; see `CalibrationOptions.stagger`. Default 0. */
+  readonly stagger?: number;
   /** A few real, normalised images [count, C, H, W], so that conversion can check itself without the data set. */
   readonly samples?: { readonly images: Float32Array; readonly count: number };
   /** How it was trained: free-form JSON. */

@@ -42,6 +42,8 @@ class NirWriter {
 
   write(): void {
     const { input, layers } = this.model;
+    const later = layers.find((layer) => layer.kind !== 'maxPool' && (layer.start ?? 0) > 0);
+    if (later) throw new NoisefloorError('CONVERSION', `Cannot write layer "${later.name}": NIR has no neurons that start later. Calibrate with stagger 0.`);
     this.#add('input', 'Input', { shape: integers(input.shape) });
     this.#names.set(inputName, 'input');
     for (const layer of layers) if (layer.kind !== 'maxPool') this.#layer(layer);

@@ -117,7 +117,8 @@ class ModelCheck {
   }
 
   #channels(layer: SumLayer): void {
-    const { name, bias, unit } = layer;
+    const { name, bias, unit, start = 0 } = layer;
+    this.#require(Number.isInteger(start) && start >= 0 && start < maxTimeSteps, `${name}.start`, `a whole number from 0 to ${maxTimeSteps - 1}`, start);
     const channels = layer.shape[0]!;
     this.#array(bias, Int32Array, channels, `${name}.bias`);
     this.#array(unit, Float64Array, channels, `${name}.unit`);

@@ -7,8 +7,8 @@ import { checkModel, checkModelInTurns } from './check.js';
 import type { SnnLayer, SpikingInput, SpikingModel, Synapse } from './model.js';
 
 const format = 'noisefloor-spiking-model';
-/** Each with what it added: 2, max-pooling. A file says the lowest that it needs. */
-const versions = ['1', '2'];
+/** Each with what it added: 2, max-pooling; 3, layers that start later. A file says the lowest that it needs. */
+const versions = ['1', '2', '3'];
 /** Of provenance, so that it can be written and printed without running out of stack. */
 const maxLevels = 100;
 
@@ -35,9 +35,14 @@ export function encodeSpikingModel(model: SpikingModel): Uint8Array[] {
     add('initial_potential', layer.initialPotential);
   }
   const { name, input, classes, provenance } = model;
-  const version = model.layers.some(({ kind }) => kind === 'maxPool') ? '2' : '1';
+  const version = versionOf(model);
   const description = { name, input, layers: model.layers.map(describeLayer), classes, provenance };
   return encodeSafetensors({ tensors, metadata: { format, version, model: JSON.stringify(description) } });
+}
+
+function versionOf({ layers }: SpikingModel): string {
+  if (layers.some((layer) => layer.kind !== 'maxPool' && (layer.start ?? 0) > 0)) return '3';
+  return layers.some(({ kind }) => kind === 'maxPool') ? '2' : '1';
 }
 
 function weightShape(weight: Int8Array | Int16Array, kernel: Pair, layer: SnnLayer): number[] {
@@ -51,7 +56,8 @@ function describeLayer(layer: SnnLayer): object {
     const { source, kernel, stride, padding } = layer;
     return { kind, name, shape, source, kernel, stride, padding };
   }
-  return { kind, name, shape, synapses: synapses.map(describeSynapse) };
+  const { start = 0 } = layer;
+  return { kind, name, shape, ...(start > 0 && { start }), synapses: synapses.map(describeSynapse) };
 }
 
 function describeSynapse(synapse: Synapse): object {
@@ -116,6 +122,7 @@ class ModelReader {
   readonly model: SpikingModel;
   readonly #tensors: ReadonlyMap<string, SafeTensor>;
   #kinds: readonly string[] = [];
+  #mayStartLater = false;
 
   constructor(
     readonly path: string,
@@ -132,9 +139,10 @@ class ModelReader {
     if (metadata['format'] !== format) this.#fail(`metadata "format" is not "${format}"`);
     const version = versions.indexOf(metadata['version'] ?? '');
     if (version < 0) {
-      this.#fail(`its version is ${JSON.stringify(metadata['version'])}, this release reads ${versions.map((v) => `"${v}"`).join(' and ')}`);
+      this.#fail(`its version is ${JSON.stringify(metadata['version'])}, this release reads ${versions.map((v) => `"${v}"`).join(', ')}`);
     }
     this.#kinds = version === 0 ? ['spiking', 'readout'] : ['spiking', 'readout', 'maxPool'];
+    this.#mayStartLater = version >= 2;
     const model = this.#fields(this.#parse(metadata['model']), 'model');
     return {
       name: this.#string(model['name'], 'name'),
@@ -192,10 +200,17 @@ class ModelReader {
     );
     const bias = this.#tensor(`${name}.bias`, [Int32Array], [shape[0]!]);
     const unit = this.#tensor(`${name}.unit`, [Float64Array], [shape[0]!]);
-    if (kind === 'readout') return { kind: 'readout', name, shape, synapses, bias, unit };
+    const base = { name, shape, synapses, bias, unit, ...this.#start(layer, name) };
+    if (kind === 'readout') return { kind, ...base };
     const threshold = this.#tensor(`${name}.threshold`, [Int32Array], [shape[0]!]);
     const initialPotential = this.#tensor(`${name}.initial_potential`, [Int32Array], [shape[0]!]);
-    return { kind: 'spiking', name, shape, synapses, bias, unit, threshold, initialPotential };
+    return { kind: 'spiking', ...base, threshold, initialPotential };
+  }
+
+  #start({ start }: Fields, name: string): { start?: number } {
+    if (start === undefined) return {};
+    if (!this.#mayStartLater) this.#fail(`${name} has a start, which is of version "3"`);
+    return { start: this.#number(start, `${name}.start`) };
   }
 
   #maxPool(layer: Fields, name: string, shape: readonly number[]): SnnLayer {

@@ -46,6 +46,8 @@ interface LayerBase {
   readonly synapses: readonly Synapse[];
   /** [C], added at every time step, in units of the potential. */
   readonly bias: Int32Array;
+  /** Time steps that pass before the layer takes part: until then it neither sums nor spikes. 0 to 1,023; default 0. */
+  readonly start?: number;
   /** Of each channel, [C]: real value of 1 of the integer potential, in units of the trained network's pre-activation. */
   readonly unit: Float64Array;
 }

@@ -14,7 +14,8 @@ import type { RunOptions, RunResult } from './run.js';
  *
  * For each image: the analog synapses give a constant current, once. Then at each time step, layers in order: the
  * current of a layer is its bias + its constant current + the currents of its spiking synapses, from the spikes of the
- * same step; a neuron adds its current to its potential and, if that reaches the threshold, spikes and subtracts it.
+ * same step; a neuron adds its current to its potential and, if that reaches the threshold, spikes and subtracts it. A
+ * layer that has not started does nothing.
  *
  * @param images normalised images [count, C, H, W].
  * @throws NoisefloorError INVALID_ARGUMENT for a model that `checkModel` refuses, a length or time steps that do not
@@ -61,7 +62,7 @@ export function simulateStream(model: SpikingModel, frames: Float32Array, timeSt
   for (let step = 0; step < count * timeSteps; step++) {
     const frame = Math.floor(step / timeSteps);
     if (step % timeSteps === 0) show(quantizeImage(model.input, frames.subarray(frame * pixels, (frame + 1) * pixels)), states, shapes);
-    advance(states, shapes);
+    advance(states, shapes, step);
     potentials.set((states.at(-1) as LayerState).potential, step * classes);
   }
   return potentials;
@@ -117,7 +118,7 @@ function simulateImage(model: SpikingModel, image: Float64Array, n: number, resu
   show(image, states, shapes);
   if (result.statistics) countAnalogOperations(model, image, result.statistics.synapticOperations);
   for (let t = 0; t < result.timeSteps; t++) {
-    const spikes = advance(states, shapes);
+    const spikes = advance(states, shapes, t);
     result.potentials.set((states.at(-1) as LayerState).potential, (t * result.count + n) * result.classes);
     record(model, spikes, shapes, n, t, result);
   }
@@ -146,18 +147,26 @@ function show(image: Float64Array, states: readonly State[], shapes: Map<string,
   }
 }
 
-/** One time step; returns the spikes of each layer. */
-function advance(states: readonly State[], shapes: Map<string, Shape>): Map<string, Float64Array> {
+/** Time step `t`, from 0; returns the spikes of each layer. */
+function advance(states: readonly State[], shapes: Map<string, Shape>, t: number): Map<string, Float64Array> {
   const spikes = new Map<string, Float64Array>();
   for (const state of states) {
     if (state.kind === 'maxPool') {
       spikes.set(state.layer.name, poolSpikes(state, spikes.get(state.layer.source)!, shapes.get(state.layer.source)!));
       continue;
     }
+    if (waits(state.layer, t)) {
+      spikes.set(state.layer.name, new Float64Array(state.potential.length));
+      continue;
+    }
     addCurrents(state, spikes, shapes);
     if (state.layer.kind === 'spiking') spikes.set(state.layer.name, fire(state));
   }
   return spikes;
+}
+
+function waits({ start = 0 }: SumLayer, t: number): boolean {
+  return t < start;
 }
 
 function perNeuron([, height, width]: Shape, perChannel: Int32Array): Int32Array {
@@ -222,7 +231,7 @@ function record(
   if (!statistics) return;
   forEachSynapse(model, (synapse, layer, index) => {
     const source = spikes.get(synapse.source);
-    if (!source) return;
+    if (!source || (layer.kind !== 'maxPool' && waits(layer, t))) return;
     statistics.synapticOperations[index]![t]! += countPairs(synapse, source, shapes.get(synapse.source)!, layer.shape);
   });
 }

@@ -13,9 +13,11 @@ export interface PushOptions {
 export interface StreamResult extends RunResult {
   /**
    * Time steps that the read-out had summed up before this push: potentials go on from there, and logits after step t of
-   * the push are means over stepsBefore + t steps.
+   * the push are means over stepsBefore + t - waits steps.
    */
   readonly stepsBefore: number;
+  /** Time steps of this push before the read-out takes part, see `ReadoutLayer.start`. */
+  readonly waits: number;
 }
 
 export const resetParts = ['all', 'readout'] as const;
@@ -24,7 +26,7 @@ export type ResetPart = (typeof resetParts)[number];
 /** What a stream needs of its session. */
 export interface StreamCalls {
   readonly model: SpikingModel;
-  push(frames: Float32Array, timeSteps: number, signal: AbortSignal | undefined): Promise<{ potentials: Int32Array; stepsBefore: number }>;
+  push(frames: Float32Array, timeSteps: number, signal: AbortSignal | undefined): Promise<{ potentials: Int32Array; stepsBefore: number; waits: number }>;
   reset(readOutOnly: boolean): Promise<void>;
   /** Must not refer to the stream: it runs once that is collected. */
   readonly close: () => void;
@@ -71,9 +73,9 @@ export class SpikingStream {
     if (frames.length % elementCount(shape) !== 0) {
       throw invalidArgument('frames.length', `multiple of ${elementCount(shape)}, frames of [${shape.join(', ')}]`, frames.length);
     }
-    const { potentials, stepsBefore } = await this.#calls.push(frames, timeSteps, signal);
+    const { potentials, stepsBefore, waits } = await this.#calls.push(frames, timeSteps, signal);
     const count = frames.length / elementCount(shape);
-    return { count: 1, timeSteps: count * timeSteps, classes: model.classes.length, potentials, stepsBefore };
+    return { count: 1, timeSteps: count * timeSteps, classes: model.classes.length, potentials, stepsBefore, waits };
   }
 
   /**

@@ -24,6 +24,7 @@ interface SynapseDrawing {
 interface LayerDrawing {
   readonly channels: number;
   readonly synapses: readonly SynapseDrawing[];
+  readonly start?: number;
   /** A layer of its own behind it. */
   readonly maxPool?: { readonly kernel: Pair; readonly stride: Pair; readonly padding: Padding };
 }
@@ -64,8 +65,10 @@ const channels = fc.oneof(
 );
 
 const maxPool = fc.record({ kernel: pair(1, 4), stride: pair(1, 3), padding: fc.tuple(side, side, side, side) });
+/** Within a pass of 64 steps, and behind it. */
+const start = fc.oneof({ arbitrary: fc.integer({ min: 1, max: 6 }), weight: 6 }, { arbitrary: fc.constantFrom(20, 63, 64, 70), weight: 1 });
 const layer = fc.record(
-  { channels, synapses: fc.array(synapse, { minLength: 1, maxLength: 3 }), maxPool },
+  { channels, synapses: fc.array(synapse, { minLength: 1, maxLength: 3 }), start, maxPool },
   { requiredKeys: ['channels', 'synapses'] },
 );
 
@@ -96,7 +99,7 @@ export function draw({ input, scaleBits, layers, classes, seed, timeSteps, image
   const random = new Random(seed);
   const made: SnnLayer[] = [];
   for (const layer of layers) {
-    made.push(new LayerMaker(random, input, made).layer(layer));
+    made.push({ ...new LayerMaker(random, input, made).layer(layer), ...(layer.start !== undefined && { start: layer.start }) });
     if (layer.maxPool) made.push(drawnMaxPool(made.at(-1)!, layer.maxPool));
   }
   const perChannel = Array.from({ length: input[0]! }, () => 0.5);

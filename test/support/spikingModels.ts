@@ -95,7 +95,7 @@ export function randomSpikingModel(random: Random, spikingLayers = 3): SpikingMo
   return {
     name: 'random',
     input: { shape: inputShape, normalization: { mean: perChannel, std: perChannel }, scale: 2 ** integer(random, 4, 13) },
-    layers,
+    layers: random.integer(3) === 0 ? layers.map((layer) => (random.integer(2) === 0 ? { ...layer, start: integer(random, 1, 4) } : layer)) : layers,
     classes: Array.from({ length: classes }, (_, i) => `class ${i}`),
     provenance: { seed: 'random' },
   };

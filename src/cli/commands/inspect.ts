@@ -16,6 +16,8 @@ interface LayerSummary {
   readonly name: string;
   readonly kind: SnnLayer['kind'];
   readonly shape: readonly number[];
+  /** Steps before it takes part; absent: 0. */
+  readonly start?: number;
   readonly neurons: number;
   readonly synapses: readonly { readonly kind: string; readonly source: string; readonly weights?: readonly number[]; readonly pool?: readonly number[] }[];
   /** Weights, biases and thresholds. */
@@ -63,15 +65,17 @@ async function inspectAction(name: string, json: boolean, io: Io): Promise<void>
 
 function printModel(model: SpikingModel, layers: readonly LayerSummary[], output: Output): void {
   output.print(`${output.bold(model.name)}: [${model.input.shape.join(', ')}] to ${model.classes.length} classes`);
+  const later = layers.some(({ start }) => start !== undefined);
   const rows = layers.map((layer) => [
     layer.name,
     `[${layer.shape.join(', ')}]`,
     layer.synapses.map(({ kind, source, weights }) => `${kind === 'conv2d' ? `[${weights!.join(', ')}]` : kind} of ${source}`).join(' + '),
     compact(layer.parameters),
     thresholdText(layer),
+    ...(later ? [String(layer.start ?? (layer.kind === 'maxPool' ? '' : 0))] : []),
     bytes(layer.bytes),
   ]);
-  output.print(textTable(['layer', 'shape', 'from', 'parameters', 'threshold', 'bytes'], rows));
+  output.print(textTable(['layer', 'shape', 'from', 'parameters', 'threshold', ...(later ? ['start'] : []), 'bytes'], rows));
 }
 
 function thresholdText({ threshold }: LayerSummary): string {
@@ -95,6 +99,7 @@ function summarize(layer: SnnLayer): LayerSummary {
     name: layer.name,
     kind: layer.kind,
     shape: layer.shape,
+    ...(layer.start ? { start: layer.start } : {}),
     neurons: elementCount(layer.shape),
     synapses: layer.synapses.map((synapse) => ({
       kind: synapse.kind,

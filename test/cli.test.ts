@@ -5,7 +5,8 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportOnnx } from '../src/onnx/export.js';
 import { packageVersion } from '../src/report/machine.js';
-import { readSpikingModel } from '../src/snn/file.js';
+import { readSpikingModel, writeSpikingModel } from '../src/snn/file.js';
+import type { SpikingModel } from '../src/snn/model.js';
 import { readCheckpoint } from '../src/training/checkpoint.js';
 import { cli, writeTinyCheckpoint, writeTinyMnist } from './support/cliFixture.js';
 
@@ -70,7 +71,8 @@ describe('usage', () => {
     ['weights of 4 bits', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--weight-bits', '4']],
     ['an option of another noise', ['train', '--network', 'mnist-small', '--data', 'mnist', '--out', 'z', '--noise', 'nq', '--noise-variant', 'A']],
     ['a noise that the activation cannot take', ['train', '--network', 'mnist-small', '--data', 'mnist', '--out', 'z', '--noise', 'nq', '--activation', 'tcl']],
-    ['fine-tuning over 9 steps', ['finetune', 'x', '--data', 'y', '--out', 'z', '--time-steps', '9']],
+    ['fine-tuning over 33 steps', ['finetune', 'x', '--data', 'y', '--out', 'z', '--time-steps', '33']],
+    ['an unknown gradient', ['finetune', 'x', '--data', 'y', '--out', 'z', '--gradient', 'forwards']],
     ['an unknown surrogate', ['finetune', 'x', '--data', 'y', '--out', 'z', '--surrogate', 'step']],
     ['a loss part above 1', ['finetune', 'x', '--data', 'y', '--out', 'z', '--loss-per-step', '2']],
     ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
@@ -241,6 +243,22 @@ describe('predict', () => {
     expect(classes[0]!.probability).toBeLessThanOrEqual(1);
     const readable = await cli(['predict', model, path]);
     expect(readable.stdout.trim().split('\n')).toHaveLength(6);
+  });
+
+  it('is told from which step on a model whose layers start later says something, as are eval and inspect', async () => {
+    const [path, late] = [join(folder, 'late.png'), join(folder, 'late.safetensors')];
+    await sharp({ create: { width: 28, height: 28, channels: 3, background: '#404040' } }).png().toFile(path);
+    const read = await readSpikingModel(model);
+    await writeSpikingModel(late, { ...read, layers: read.layers.map((layer, i) => ({ ...layer, start: i })) } as SpikingModel);
+    const start = read.layers.length - 1;
+    expect((await cli(['predict', late, path, '--time-steps', String(start + 1)])).code).toBe(0);
+    const early = await cli(['predict', late, path, '--time-steps', String(start)]);
+    expect(early).toMatchObject({ code: 2, stdout: '' });
+    expect(early.stderr).toContain(`starts after step ${start}: give --time-steps of at least ${start + 1}.`);
+    const evaluated = await cli(['eval', late, '--data', spec, '--time-steps', String(start + 2)]);
+    expect(evaluated.stdout).toContain(`Layers start one behind the other, the read-out after step ${start}: all steps count`);
+    expect((await cli(['inspect', late])).stdout).toMatch(/threshold +│ start/);
+    expect((await cli(['inspect', model])).stdout).not.toContain('start');
   });
 
   it('lets a picture leave early', async () => {

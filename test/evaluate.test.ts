@@ -171,6 +171,16 @@ describe('evaluate', () => {
     expect(seen).toEqual([3 / 4, 1]);
   });
 
+  it('says where the read-out of a model starts, from where on it is as accurate as one that did not wait', async () => {
+    const { model: together } = smallNetwork();
+    const model = { ...together, layers: together.layers.map((layer) => ({ ...layer, start: 3 })) } as SpikingModel;
+    const data = randomSplit(40, 4, 3);
+    const [late, early] = [await evaluate(referenceSession(model), data, { timeSteps: [5, 9] }), await evaluate(referenceSession(together), data, { timeSteps: [2, 6] })];
+    expect([late.readoutStart, late.top1, late.spikesPerNeuron]).toEqual([3, early.top1, early.spikesPerNeuron]);
+    expect(late.synapticOperations.effectiveACs).toEqual(early.synapticOperations.effectiveACs);
+    expect(early).not.toHaveProperty('readoutStart');
+  });
+
   it('delays the read-out, and says so', async () => {
     const { model } = smallNetwork();
     const data = randomSplit(30, 4, 3);

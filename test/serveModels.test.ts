@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ModelSource } from '../src/serve/modelSource.js';
 import { spikingSource } from '../src/serve/modelSource.js';
-import { InferenceService } from '../src/serve/service.js';
+import { checkSettings, InferenceService } from '../src/serve/service.js';
 import { decodeSpikingModel } from '../src/snn/file.js';
 import { simulate } from '../src/snn/reference.js';
 import { logitsFromPotentials } from '../src/evaluate/logits.js';
@@ -28,6 +28,12 @@ async function written(name: string, bytes: Uint8Array = smallModelBytes()): Pro
   await writeFile(path, bytes);
   return path;
 }
+
+it('steps after which a read-out that starts later has said nothing are refused', () => {
+  const backend = { kind: 'spiking', smallestTimeSteps: 4, largestTimeSteps: 8 } as const;
+  expect(() => checkSettings({ timeSteps: 4 }, backend)).not.toThrow();
+  expect(() => checkSettings({ timeSteps: 3 }, backend)).toThrow(/whole number from 4 to 8, what this model can run: its read-out starts after step 3, for time_steps but received 3/);
+});
 
 describe('models', () => {
   it('answers as the reference does, and swaps in a changed file as the next version', async () => {

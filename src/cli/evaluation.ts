@@ -13,8 +13,8 @@ import { textTable } from './table.js';
 
 /** An evaluation as part of a JSON document: arrays in the order of the time steps, accuracies as fractions. */
 export function evaluationDocument(evaluation: Evaluation): object {
-  const { images, damaged, timeSteps, delay, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
-  return { images, damaged, timeSteps, ...(delay !== undefined && { delay }), top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa };
+  const { images, damaged, timeSteps, delay, readoutStart, top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa } = evaluation;
+  return { images, damaged, timeSteps, ...(delay !== undefined && { delay }), ...(readoutStart !== undefined && { readoutStart }), top1, top5, spikesPerNeuron, synapticOperations, imagesPerSecond, seconds, threads, isa };
 }
 
 export function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation | undefined, output: Output): void {
@@ -28,6 +28,7 @@ export function printEvaluation(evaluation: Evaluation, dense: DenseEvaluation |
     compact(operations.effectiveMACs[i]!),
   ]);
   output.print(textTable(['T', 'top-1', 'top-5', 'spikes/neuron', 'ACs/image', 'MACs/image'], rows));
+  if (evaluation.readoutStart !== undefined) output.print(`Layers start one behind the other, the read-out after step ${evaluation.readoutStart}: all steps count, but up to there nothing is read out.`);
   if (evaluation.delay !== undefined) output.print(`Not plain: the read-out begins after step ${evaluation.delay}, the steps before do not count.`);
   if (dense) output.print(`Dense network: top-1 ${percent(dense.top1)}, top-5 ${percent(dense.top5)}.`);
   output.print(

@@ -60,6 +60,8 @@ export interface Evaluation {
   readonly timeSteps: readonly number[];
   /** Steps before the read-out began, where it was delayed: not a plain evaluation. */
   readonly delay?: number;
+  /** Of the model: steps that pass, and count, before its read-out takes part, where there are any. */
+  readonly readoutStart?: number;
   readonly top1: readonly number[];
   readonly top5: readonly number[];
   /** Mean number of spikes of a neuron in one inference. */

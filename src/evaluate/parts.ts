@@ -1,6 +1,6 @@
 import type { DamagedImage } from '../data/source.js';
 import { NoisefloorError } from '../errors.js';
-import type { SpikingModel } from '../snn/model.js';
+import { readoutOf, type SpikingModel } from '../snn/model.js';
 import type { DenseEvaluation } from './dense.js';
 import { describeEvaluation, type Evaluation } from './evaluate.js';
 import { StatisticsSum, type StepSums } from './statistics.js';
@@ -102,6 +102,7 @@ export class EvaluationSum {
   /** @throws NoisefloorError `INVALID_DATA` no image was readable */
   evaluation(): Evaluation {
     const { model, timeSteps, delay = 0, batchSize, threads, isa } = this.#of;
+    const { start = 0 } = readoutOf(model);
     const images = this.answers.length;
     if (images === 0) {
       const first = this.#damaged[0];
@@ -113,6 +114,7 @@ export class EvaluationSum {
       damaged: this.#damaged,
       timeSteps: [...timeSteps],
       ...(delay > 0 && { delay }),
+      ...(start > 0 && { readoutStart: start }),
       top1: this.#top1.map((count) => count / images),
       top5: this.#top5.map((count) => count / images),
       ...describeEvaluation(model, this.#statistics, timeSteps),

@@ -36,6 +36,8 @@ export interface Backend {
   readonly kind: 'spiking' | 'dense';
   readonly input: { readonly shape: Shape; readonly normalization: Normalization; readonly preprocessing?: Preprocessing };
   readonly classes: readonly string[];
+  /** From which on the read-out has something to say, see `ReadoutLayer.start`. */
+  readonly smallestTimeSteps: number;
   /** Of a dense network 1. */
   readonly largestTimeSteps: number;
   /** Spiking layers in model order; none of a dense network. */

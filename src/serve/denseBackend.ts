@@ -20,6 +20,7 @@ export async function denseBackend(bytes: Buffer, path: string, threads: number)
     kind: 'dense',
     input: { shape, normalization },
     classes,
+    smallestTimeSteps: 1,
     largestTimeSteps: 1,
     layers: [],
     run: async (images) => {

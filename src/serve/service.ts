@@ -99,11 +99,12 @@ export class InferenceService {
 }
 
 /** @throws NoisefloorError INVALID_ARGUMENT */
-export function checkSettings({ timeSteps, earlyExit, counts }: RunSettings, { kind, largestTimeSteps }: Pick<Backend, 'kind' | 'largestTimeSteps'>): void {
+export function checkSettings({ timeSteps, earlyExit, counts }: RunSettings, { kind, smallestTimeSteps, largestTimeSteps }: Pick<Backend, 'kind' | 'smallestTimeSteps' | 'largestTimeSteps'>): void {
   if (kind === 'dense') {
     if (timeSteps === 1 && !earlyExit && !counts) return;
     throw refused('This is a dense network: it has no time steps, early exit or spikes. Leave these parameters out.');
   }
-  if (Number.isInteger(timeSteps) && timeSteps >= 1 && timeSteps <= largestTimeSteps) return;
-  throw invalidArgument('time_steps', `whole number from 1 to ${largestTimeSteps}, the most this model can run`, timeSteps);
+  if (Number.isInteger(timeSteps) && timeSteps >= smallestTimeSteps && timeSteps <= largestTimeSteps) return;
+  const late = smallestTimeSteps > 1 ? `: its read-out starts after step ${smallestTimeSteps - 1}` : '';
+  throw invalidArgument('time_steps', `whole number from ${smallestTimeSteps} to ${largestTimeSteps}, what this model can run${late},`, timeSteps);
 }

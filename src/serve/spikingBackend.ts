@@ -1,4 +1,5 @@
 import { logitsFromEarlyExit, logitsFromPotentials } from '../evaluate/logits.js';
+import { smallestTimeSteps } from '../snn/model.js';
 import { decodeInTurns } from '../snn/file.js';
 import { SpikingSession, type SessionOptions } from '../snn/session.js';
 import type { Answers, Backend, RunSettings } from './backend.js';
@@ -16,6 +17,7 @@ export async function spikingBackend(bytes: Uint8Array, path: string, options: S
     kind: 'spiking',
     input: model.input,
     classes: model.classes,
+    smallestTimeSteps: smallestTimeSteps(model),
     largestTimeSteps,
     layers: model.layers.filter(({ kind }) => kind === 'spiking').map(({ name, shape }) => ({ name, shape })),
     run: (images, settings, signal) => runSpiking(session, images, settings, signal),

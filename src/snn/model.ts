@@ -112,6 +112,11 @@ export function readoutOf(model: SpikingModel): ReadoutLayer {
   return model.layers.at(-1) as ReadoutLayer;
 }
 
+/** Fewest time steps of a run after which the read-out has summed up anything. */
+export function smallestTimeSteps(model: SpikingModel): number {
+  return 1 + (readoutOf(model).start ?? 0);
+}
+
 /** Most time steps of a run. */
 export const maxTimeSteps = 1024;
 /** Most time steps of a frame of a stream: the engine packs the spikes of a neuron as bits of a 64-bit word. */

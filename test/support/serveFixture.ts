@@ -24,6 +24,7 @@ export class FakeBackend implements Backend {
   readonly kind = 'spiking';
   readonly input = { shape: [1, 1, 2], normalization: { mean: [0], std: [1] } };
   readonly classes = ['only'];
+  readonly smallestTimeSteps = 1;
   readonly largestTimeSteps = 8;
   readonly layers = [];
   readonly runs: FakeRun[] = [];

@@ -64,7 +64,7 @@ export const schemas = {
     ...tag('protocol', 'About a model'),
     params: params(at),
     response: answers(
-      object({ name: text, versions: list(text), platform: text, inputs: list(tensors), outputs: list(tensors), labels: list(text), largest_time_steps: integer, spiking_layers: list(object({ name: text, shape: list(integer) })) }),
+      object({ name: text, versions: list(text), platform: text, inputs: list(tensors), outputs: list(tensors), labels: list(text), smallest_time_steps: integer, largest_time_steps: integer, spiking_layers: list(object({ name: text, shape: list(integer) })) }),
       'Metadata',
     ),
   }),

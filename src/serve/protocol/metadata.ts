@@ -9,7 +9,7 @@ export function serverMetadata(): object {
   return { name: 'noisefloor', version: packageVersion(), extensions };
 }
 
-export function modelMetadata(model: ServedModel, { kind, input, classes, largestTimeSteps, layers }: Backend): object {
+export function modelMetadata(model: ServedModel, { kind, input, classes, smallestTimeSteps, largestTimeSteps, layers }: Backend): object {
   return {
     name: model.name,
     versions: model.versions.map(({ version }) => version),
@@ -24,6 +24,7 @@ export function modelMetadata(model: ServedModel, { kind, input, classes, larges
     ],
     // Beyond the protocol, for people and for the page.
     labels: classes,
+    smallest_time_steps: smallestTimeSteps,
     largest_time_steps: largestTimeSteps,
     spiking_layers: layers,
   };

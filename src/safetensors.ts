@@ -208,10 +208,8 @@ function readInfo(name: string, value: unknown, path: string): TensorInfo {
     throw invalid(path, `${tensor} has dtype ${describeValue(dtype)}, not one of ${[...dataTypes.keys()].join(', ')}`);
   }
   if (!isShape(shape)) throw invalid(path, `${tensor} has shape ${describeValue(shape)}, not a list of dimensions`);
-  if (!isShape(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
-    throw invalid(path, `${tensor} has data_offsets ${describeValue(offsets)}, not [begin, end]`);
-  }
-  const [begin, end] = offsets as [number, number];
+  if (!isRange(offsets)) throw invalid(path, `${tensor} has data_offsets ${describeValue(offsets)}, not [begin, end]`);
+  const [begin, end] = offsets;
   const bytes = elementCount(shape) * type.size;
   if (bytes !== end - begin) {
     throw invalid(path, `${tensor} needs ${bytes} bytes by its shape but its data_offsets give ${end - begin}`);
@@ -241,8 +239,15 @@ function readTensor({ type, shape, begin, end }: TensorInfo, body: Uint8Array, o
 }
 
 function isShape(value: unknown): value is readonly number[] {
-  if (!Array.isArray(value) || !value.every((n) => Number.isSafeInteger(n) && n >= 0)) return false;
-  return Number.isSafeInteger(elementCount(value as number[]));
+  return areSizes(value) && Number.isSafeInteger(elementCount(value));
+}
+
+function isRange(value: unknown): value is readonly [number, number] {
+  return areSizes(value) && value.length === 2 && value[0]! <= value[1]!;
+}
+
+function areSizes(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

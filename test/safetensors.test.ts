@@ -78,6 +78,18 @@ describe('safetensors', () => {
     expect(tensors.get('f32')).toStrictEqual(everyType.tensors.get('f32'));
   });
 
+  it('reads tensors beyond 95 MB, where the product of two offsets is no safe integer', () => {
+    const size = 96_000_000;
+    const header = { large: { dtype: 'U8', shape: [size], data_offsets: [0, size] }, last: { dtype: 'U8', shape: [1], data_offsets: [size, size + 1] } };
+    expect(Number.isSafeInteger(size * (size + 1))).toBe(false);
+    const text = Buffer.from(JSON.stringify(header));
+    const bytes = Buffer.alloc(8 + text.length + size + 1);
+    bytes.writeBigUInt64LE(BigInt(text.length));
+    text.copy(bytes, 8);
+    bytes[bytes.length - 1] = 7;
+    expect(decodeSafetensors(bytes, 'x', true).tensors.get('last')).toEqual({ shape: [1], data: Uint8Array.of(7) });
+  });
+
   it('keeps prototype names harmless', () => {
     const text = '{"__metadata__":{"__proto__":"x","constructor":"y"}}';
     const { metadata } = decodeSafetensors(withHeader(text), 'x');

@@ -19,6 +19,13 @@ function checkNesting(html: string): void {
 describe('renderReport', () => {
   const html = renderReport(madeUpReport());
 
+  it('says what of the time steps is not plain: layers that start later, a delayed read-out', () => {
+    expect(html).not.toMatch(/start one behind the other|Not plain/);
+    const made = madeUpReport();
+    const late = renderReport({ ...made, evaluation: { ...made.evaluation, readoutStart: 27, delay: 32 } });
+    expect(late).toContain('Layers start one behind the other: nothing is read out up to step 27, and all steps count. Not plain: the read-out begins after step 32.');
+  });
+
   it('is well nested', () => {
     checkNesting(html.replace('<!doctype html>', '').replace(/<style>[^]*<\/style>/, ''));
   });

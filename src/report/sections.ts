@@ -54,7 +54,10 @@ export function accuracySection({ evaluation, dense }: ReportData): string {
     percent(evaluation.top5[i]!),
     ...(dense ? [percent(dense.top1), signedPoints(evaluation.top1[i]! - dense.top1), percent(dense.top5)] : []),
   ]);
-  const introduction = `On ${evaluation.images.toLocaleString('en')} images, all numbers of steps from one pass.${dense ? ' The dense network is the one that it was converted from, in ONNX Runtime.' : ''}`;
+  const { images, delay, readoutStart } = evaluation;
+  const late = readoutStart === undefined ? '' : ` Layers start one behind the other: nothing is read out up to step ${readoutStart}, and all steps count.`;
+  const delayed = delay === undefined ? '' : ` Not plain: the read-out begins after step ${delay}.`;
+  const introduction = `On ${images.toLocaleString('en')} images, all numbers of steps from one pass.${late}${delayed}${dense ? ' The dense network is the one that it was converted from, in ONNX Runtime.' : ''}`;
   return section('Accuracy over time steps', introduction, chart + table('Accuracy', columns, rows));
 }
 

@@ -14,6 +14,7 @@ const program = new Command('exported')
   .requiredOption('--imagenet <dir>', 'as imagenet:DIR takes')
   .addOption(new Option('--time-steps <t>').argParser(whole).default(256))
   .addOption(new Option('--calibration-images <n>').argParser(whole).default(16))
+  .addOption(new Option('--correction-images <n>', 'of those').argParser(whole).default(16))
   .addOption(new Option('--stagger <steps>', 'of the calibration').argParser(Number).default(1))
   .addOption(new Option('--images <n>', 'test images').argParser(whole).default(4))
   .parse();
@@ -39,7 +40,7 @@ function correlation(a, b) {
 async function row(file) {
   const network = await readOnnx(file, { normalization });
   const { shape } = network.graph.input;
-  const calibrated = await calibrate(network, await pixels('train', options.calibrationImages, shape), { method: 'maximum', timeSteps: 64, correctionImages: options.calibrationImages, stagger: options.stagger });
+  const calibrated = await calibrate(network, await pixels('train', options.calibrationImages, shape), { method: 'maximum', timeSteps: 64, correctionImages: options.correctionImages, stagger: options.stagger });
   const { model } = convert(calibrated);
   const test = await pixels('test', options.images, shape);
   const input = normalizeImages(test.images, normalization, shape);

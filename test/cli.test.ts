@@ -249,7 +249,7 @@ describe('predict', () => {
     const [path, late] = [join(folder, 'late.png'), join(folder, 'late.safetensors')];
     await sharp({ create: { width: 28, height: 28, channels: 3, background: '#404040' } }).png().toFile(path);
     const read = await readSpikingModel(model);
-    await writeSpikingModel(late, { ...read, layers: read.layers.map((layer, i) => ({ ...layer, start: i })) } as SpikingModel);
+    await writeSpikingModel(late, { ...read, layers: read.layers.map((layer, i) => ({ ...layer, start: i })) });
     const start = read.layers.length - 1;
     expect((await cli(['predict', late, path, '--time-steps', String(start + 1)])).code).toBe(0);
     const early = await cli(['predict', late, path, '--time-steps', String(start)]);

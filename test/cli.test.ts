@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportOnnx } from '../src/onnx/export.js';
 import { packageVersion } from '../src/report/machine.js';
 import { readSpikingModel, writeSpikingModel } from '../src/snn/file.js';
-import type { SpikingModel } from '../src/snn/model.js';
 import { readCheckpoint } from '../src/training/checkpoint.js';
 import { cli, writeTinyCheckpoint, writeTinyMnist } from './support/cliFixture.js';
 

@@ -39,7 +39,7 @@ const normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] 
 
 const pixels = await readImages(await pictures(options.images, options.count), shape);
 const images = normalizeImages(pixels, normalization, shape);
-const network = await calibrate(await randomNetwork(), { images, count: options.count }, { method: 'percentile', percentile: options.percentile, batchSize: 4 });
+const network = await calibrate(await randomNetwork(), { images, count: options.count }, { method: 'percentile', percentile: options.percentile, batchSize: 4, timeSteps: 32, stagger: 0 });
 const { model } = convert(network);
 const files = { model: file('resnet50.safetensors'), fp32: file('resnet50.onnx'), inputs: file('resnet50.f32') };
 await mkdir(dirname(files.model), { recursive: true });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { channelMeans, tapActivations } from '../src/convert/activations.js';
 import { calibrate, type CalibrationOptions } from '../src/convert/calibrate.js';
 import { convert } from '../src/convert/convert.js';
+import { calibrationDefaults } from '../src/convert/stagger.js';
 import { GraphBuilder } from '../src/graph/builder.js';
 import type { Activation } from '../src/graph/graph.js';
 import type { TrainedNetwork } from '../src/graph/network.js';
@@ -199,6 +200,30 @@ describe('calibrate', () => {
       expect(await residual(corrected, data, 32), correct).toBeLessThan(await residual(staggered, data, 32));
     }
   }, 60_000);
+
+  test('a deep network has more steps and a stagger where it is not told, one with shortcuts around its layers has not', async () => {
+    const chain = (layers: number, shortcuts = false) => {
+      const b = new GraphBuilder('chain', [1, 2, 2]);
+      let x = b.input;
+      for (let i = 1; i <= layers; i++) {
+        const next = b.activation(b.conv2d(x, `conv${i}`, { outChannels: 1, kernel: 1, bias: true }), `act${i}`, relu);
+        x = shortcuts && i > 1 ? b.add(next, x, `add${i}`) : next;
+      }
+      return b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 2 }));
+    };
+    expect(calibrationDefaults(chain(12))).toEqual({ timeSteps: 32, stagger: 0 });
+    expect(calibrationDefaults(chain(13))).toEqual({ timeSteps: 64, stagger: 1 });
+    expect(calibrationDefaults(chain(13), 13)).toEqual({ timeSteps: 13, stagger: 0.5 });
+    expect(calibrationDefaults(chain(64))).toEqual({ timeSteps: 64, stagger: 0.5 });
+    expect(calibrationDefaults(chain(30, true))).toEqual({ timeSteps: 32, stagger: 0 });
+    const deep = { ...randomNetwork(chain(13), 5), provenance: {} };
+    for (const { name } of deep.graph.nodes) if (name.startsWith('conv')) deep.parameters.get(`${name}.weight`)!.data.fill(1);
+    const data = { images: Float32Array.from({ length: 80 }, (_, i) => 1 + (i % 7) / 7), count: 20 };
+    const { provenance, stagger } = await calibrate(deep, data, { method: 'maximum', correct: 'none' });
+    expect([provenance['calibration'], stagger]).toEqual([{ method: 'maximum', perChannel: true, images: 20, timeSteps: 64, stagger: 1, correct: 'none' }, 1]);
+    const together = await calibrate(deep, data, { method: 'maximum', correct: 'none', stagger: 0 });
+    expect(together).not.toHaveProperty('stagger');
+  });
 
   test('advanced comes nearer to the dense network than light, neuron by neuron, on images that it has not seen', async () => {
     const deep = deepNetwork();

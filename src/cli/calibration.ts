@@ -7,6 +7,8 @@ import type { Preprocessing } from '../data/preprocessing.js';
 import { readSplit, type ImageSource } from '../data/source.js';
 import { refused } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
+import { readoutStart } from '../convert/stagger.js';
+import { significant } from '../report/format.js';
 import { maxTimeSteps } from '../snn/model.js';
 import type { Output } from './io.js';
 import { numberFrom0, positiveNumber, whole } from './options.js';
@@ -32,8 +34,8 @@ export function calibrationOptions(): Option[] {
     new Option('--calibration-scope <scope>', 'one threshold for each (default: channel)').choices(['channel', 'layer']),
     new Option('--calibration-images <n>', 'images from the first on (default: 512)').argParser(whole(1)),
     new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)').argParser(positiveNumber),
-    new Option('--calibration-time-steps <t>', 'T of the error that mse makes least, and that corrections are measured at (default: 32)').argParser(whole(2, maxTimeSteps)),
-    new Option('--calibration-stagger <steps>', 'by which each layer of neurons starts behind those it reads; deep networks need fewer steps so (default: 0)').argParser(numberFrom0),
+    new Option('--calibration-time-steps <t>', 'T of the error that mse makes least, and that corrections are measured at (default: 32, of deep networks 64)').argParser(whole(2, maxTimeSteps)),
+    new Option('--calibration-stagger <steps>', 'by which each layer of neurons starts behind those it reads; deep networks need fewer steps so (default: 0, of deep ones 1)').argParser(numberFrom0),
     new Option('--calibration-correct <what>', 'layer by layer: light of bias and initial potential, advanced of the weights too (default: light)').choices([...calibrationCorrections]),
     new Option('--calibration-correction-images <n>', 'images of those that corrections run on (default: 32)').argParser(whole(1)),
   ];
@@ -66,7 +68,10 @@ export async function calibrated(
   const images = await readSplit(source, calibrationImages);
   output.log(`Calibrating ${network.graph.name} on ${images.count} training images`);
   const onLayer = (name: string, done: number, total: number): void => output.log(`Corrected ${name}, ${done} of ${total}`);
-  return { network: await calibrate(withClasses(network, source), images, { ...libraryOptions(rest), onLayer }), images };
+  const found = await calibrate(withClasses(network, source), images, { ...libraryOptions(rest), onLayer });
+  const { stagger = 0 } = found;
+  if (stagger > 0) output.log(`Layers start ${significant(stagger)} steps one behind the other, the read-out after step ${readoutStart(found.graph, stagger)}: --calibration-stagger 0 lets all start at once`);
+  return { network: found, images };
 }
 
 function libraryOptions(options: CalibrationCommandOptions): CalibrationOptions {

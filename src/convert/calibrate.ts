@@ -10,7 +10,7 @@ import { correctNeurons } from './correct.js';
 import { conversionError } from './current.js';
 import { settleThresholds } from './floors.js';
 import { fold } from './fold.js';
-import { readoutStart } from './stagger.js';
+import { calibrationDefaults, readoutStart } from './stagger.js';
 import { checkThresholdOptions, chooseThreshold, type ThresholdOptions, type ThresholdRule } from './thresholds.js';
 
 export const calibrationCorrections = ['light', 'advanced', 'none'] as const;
@@ -25,7 +25,7 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
   readonly perChannel?: boolean;
   /**
    * Steps, such as 1 or 0.5, by which each layer of neurons starts behind those it reads, the read-out too; see `staggerLayers`. A deep
-   * network needs far fewer steps so, but gives nothing before its read-out starts. Default 0.
+   * network needs far fewer steps so, but gives nothing before its read-out starts. Default: see `calibrationDefaults`.
    */
   readonly stagger?: number;
   /** Default `light`. Its T is `timeSteps`. */
@@ -51,8 +51,9 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
  */
 export async function calibrate(given: TrainedNetwork, images: CalibrationImages, options: CalibrationOptions = {}): Promise<TrainedNetwork> {
   const network = { ...given, graph: poolsBehindActivations(given.graph) };
-  const rule = checkThresholdOptions(options);
-  const { perChannel = true, correct = 'light', correctionImages = 32, stagger = 0, onLayer } = options;
+  const defaults = calibrationDefaults(network.graph, options.timeSteps);
+  const rule = checkThresholdOptions({ ...options, timeSteps: defaults.timeSteps });
+  const { perChannel = true, correct = 'light', correctionImages = 32, stagger = defaults.stagger, onLayer } = options;
   if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
   if (!Number.isInteger(correctionImages) || correctionImages < 1) throw invalidArgument('correctionImages', 'whole number >= 1', correctionImages);
   if (correct !== 'none' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);

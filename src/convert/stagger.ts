@@ -10,7 +10,7 @@ import type { FoldedLayer } from './folded.js';
  */
 export function staggerLayers(layers: readonly FoldedLayer[], stagger: number): FoldedLayer[] {
   const sourcesOf = (layer: FoldedLayer): string[] => (layer.kind === 'maxPool' ? [layer.source] : layer.synapses.map(({ source }) => source));
-  const before = neuronsBefore(inputName, layers.map((layer) => ({ name: layer.name, sources: sourcesOf(layer), spikes: layer.kind === 'spiking' })));
+  const before = neuronsBefore(inputName, layers.map((layer) => ({ name: layer.name, sources: sourcesOf(layer), spikes: layer.kind === 'spiking' })), Math.max);
   return layers.map((layer) => {
     const start = Math.round(before.get(layer.name)! * stagger);
     return layer.kind === 'maxPool' || start === 0 ? layer : { ...layer, start };
@@ -18,20 +18,43 @@ export function staggerLayers(layers: readonly FoldedLayer[], stagger: number): 
 }
 
 /** The step that the read-out of a network starts at. */
-export function readoutStart({ nodes, input, output }: Graph, stagger: number): number {
-  const behind = [{ name: '', sources: [output], spikes: false }];
-  const all = nodes.map((node) => ({ name: node.name, sources: inputsOf(node), spikes: node.op === 'activation' }));
-  return Math.round(neuronsBefore(input.name, [...all, ...behind]).get('')! * stagger);
+export function readoutStart(graph: Graph, stagger: number): number {
+  return Math.round(neuronsBeforeReadout(graph, Math.max) * stagger);
 }
 
-/** Of each, in topological order: how many layers of neurons lie before it, on the longest way. */
-function neuronsBefore(input: string, nodes: readonly { readonly name: string; readonly sources: readonly string[]; readonly spikes: boolean }[]): Map<string, number> {
+/** More layers of neurons than these on the shortest way from the image to the read-out make a network deep. */
+const deepest = 12;
+
+/**
+ * What a calibration takes where it is not told: 32 steps and no stagger, or for a deep network, which gives nothing in so few steps either way,
+ * 64 and a stagger of 1, less where that would leave the last layer less than half of the steps.
+ */
+export function calibrationDefaults(graph: Graph, timeSteps?: number): { timeSteps: number; stagger: number } {
+  if (neuronsBeforeReadout(graph, Math.min) <= deepest) return { timeSteps: timeSteps ?? 32, stagger: 0 };
+  const steps = timeSteps ?? 64;
+  return { timeSteps: steps, stagger: Math.min(1, steps / (2 * neuronsBeforeReadout(graph, Math.max))) };
+}
+
+function neuronsBeforeReadout({ nodes, input, output }: Graph, ofWays: (...ways: number[]) => number): number {
+  const behind = [{ name: '', sources: [output], spikes: false }];
+  const all = nodes.map((node) => ({ name: node.name, sources: inputsOf(node), spikes: node.op === 'activation' }));
+  return neuronsBefore(input.name, [...all, ...behind], ofWays).get('')!;
+}
+
+interface Passed {
+  readonly name: string;
+  readonly sources: readonly string[];
+  readonly spikes: boolean;
+}
+
+/** Of each, in topological order: how many layers of neurons lie before it on the longest or shortest way. */
+function neuronsBefore(input: string, nodes: readonly Passed[], ofWays: (...ways: number[]) => number): Map<string, number> {
   const before = new Map<string, number>();
   const upTo = new Map([[input, 0]]);
   for (const { name, sources, spikes } of nodes) {
-    const most = Math.max(...sources.map((source) => upTo.get(source)!));
-    before.set(name, most);
-    upTo.set(name, most + (spikes ? 1 : 0));
+    const passed = ofWays(...sources.map((source) => upTo.get(source)!));
+    before.set(name, passed);
+    upTo.set(name, passed + (spikes ? 1 : 0));
   }
   return before;
 }

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { convert, type Conversion } from '../../convert/convert.js';
 import { weightTypes, type WeightType } from '../../convert/quantize.js';
+import { calibrationDefaults } from '../../convert/stagger.js';
 import type { Split } from '../../data/dataset.js';
 import { refused } from '../../errors.js';
 import { compareLayers } from '../../evaluate/compare.js';
@@ -59,7 +60,7 @@ async function convertAction(path: string, options: ConvertCommandOptions, io: I
   output.log(`Converting ${network.graph.name}`);
   const { model, report } = convert(network, { weights, ...(timeSteps !== undefined && { timeSteps }), ...(preprocessing && { preprocessing }) });
   await writeSpikingModel(out, model);
-  const comparison = options.compare ? await compare(trained, model, images!, Math.min(report.largestTimeSteps, options.calibrationTimeSteps ?? 32)) : undefined;
+  const comparison = options.compare ? await compare(trained, model, images!, Math.min(report.largestTimeSteps, calibrationDefaults(trained.graph, options.calibrationTimeSteps).timeSteps)) : undefined;
   output.document({ command: 'convert', network: path, model: out, ...report, ...(comparison && { comparison }) });
   printReport(report, out, output);
   if (comparison) printComparison(comparison, output);

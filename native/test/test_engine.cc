@@ -69,12 +69,12 @@ TEST_ISA(layersThatStartLaterMatchTheSimulator) {
   for (size_t l = 0; l < b.model.layers.size(); ++l) {
     if (!b.model.layers[l].maxPool) b.model.layers[l].start = starts[l % std::size(starts)];
   }
-  const std::vector<float> images = b.images(3);
-  for (int32_t steps : {1, 2, 3, 4, 8, 10, 13, 16, 31, 33, 64, 65, 75, 150}) {
-    const RunResult expected = simulate(b.model, images, 3, steps);
+  const std::vector<float> images = b.images(1);
+  for (int32_t steps : {1, 4, 13, 33, 75}) {
+    const RunResult expected = simulate(b.model, images, 1, steps);
     for (unsigned threads : {1U, 2U}) {
       Engine engine(b.model, isa, threads);
-      compare(engine.run(images.data(), 3, everything(steps), never), expected, "T=" + std::to_string(steps));
+      compare(engine.run(images.data(), 1, everything(steps), never), expected, "T=" + std::to_string(steps));
     }
   }
 }

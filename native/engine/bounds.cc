@@ -7,6 +7,16 @@ namespace noisefloor {
 namespace {
 
 constexpr int64_t largestPixel = 32768;
+/// Beyond int32 even after the largest shift, of 30 bits.
+constexpr int64_t tooLarge = int64_t{1} << 61;
+/// Beyond int32, and small enough to be added up.
+constexpr int64_t farBeyond = int64_t{1} << 40;
+
+/// a * b with b > 0, or a number of its sign that is too large too.
+int64_t boundedProduct(int64_t a, int64_t b) {
+  if (a > tooLarge / b) return tooLarge;
+  return a < -tooLarge / b ? -tooLarge : a * b;
+}
 
 /// Sums of the negative and of the positive weights of an output channel.
 CurrentRange weightSums(const SynapseDescription& s, size_t channel) {
@@ -25,8 +35,8 @@ void addSynapse(const SynapseDescription& s, size_t channel, CurrentRange& range
   const int64_t half = s.shift > 0 ? int64_t{1} << (s.shift - 1) : 0;
   const bool analog = s.source == inputSource;
   const int64_t pixels = (sums.high - sums.low) * largestPixel;
-  range.low += ((analog ? -pixels : sums.low) * scale) >> s.shift;
-  range.high += ((analog ? pixels : sums.high) * scale + half) >> s.shift;
+  range.low += std::max(boundedProduct(analog ? -pixels : sums.low, scale) >> s.shift, -farBeyond);
+  range.high += std::min((boundedProduct(analog ? pixels : sums.high, scale) + half) >> s.shift, farBeyond);
 }
 
 }  // namespace

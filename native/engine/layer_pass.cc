@@ -140,10 +140,14 @@ void LayerPass::run(size_t item, Scratch& scratch) {
     for (size_t i = range.begin; i < range.end; ++i) {
       for (uint32_t block = firstBlock; block < endBlock; ++block) waitPosition(i, block);
     }
-    if (output_.statistics && group == 0) countRows(range, scratch);
-    if (groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
-    return;
+  } else {
+    sumPositions(range, firstBlock, endBlock, scratch);
   }
+  if (output_.statistics && group == 0) countRows(range, scratch);
+  if (layer_.spiking && groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
+}
+
+void LayerPass::sumPositions(const Tile& range, uint32_t firstBlock, uint32_t endBlock, Scratch& scratch) {
   fetchWeights(firstBlock, scratch);
   mergeRows(range, scratch);
   collectSegments(range, scratch);
@@ -161,8 +165,6 @@ void LayerPass::run(size_t item, Scratch& scratch) {
       finishPosition(i, at, block, scratch.acc.data() + (heavy ? position * accStride_ : 0), scratch);
     }
   }
-  if (output_.statistics && group == 0) countRows(range, scratch);
-  if (layer_.spiking && groupsLeft_.finish(item / groups_)) finishTile(item / groups_, scratch);
 }
 
 /// Counts the operations of the tile's share of the rows of each source.

@@ -90,6 +90,7 @@ class LayerPass {
   size_t bytesOf(const Tile& range) const;
   void countRows(const Tile& range, Scratch& scratch) const;
   void waitPosition(size_t index, uint32_t block);
+  void sumPositions(const Tile& range, uint32_t firstBlock, uint32_t endBlock, Scratch& scratch);
   void fetchWeights(uint32_t block, Scratch& scratch) const;
   size_t mostSegments() const;
   size_t mergedSize(size_t& starts) const;

@@ -170,9 +170,10 @@ class Drawing {
     MaxPoolDescription pool;
     pool.source = range(0, static_cast<int32_t>(model_.layers.size()) - 1);
     const Shape& in = shapeOf(pool.source);
-    pool.kernel = drawPair(3);
     pool.stride = drawPair(3);
     pool.padding = drawPadding();
+    pool.kernel = {range(1, std::min(3, in.height + pool.padding.top + pool.padding.bottom)),
+                   range(1, std::min(3, in.width + pool.padding.left + pool.padding.right))};
     LayerDescription layer;
     layer.name = "layer" + std::to_string(model_.layers.size());
     layer.spiking = false;

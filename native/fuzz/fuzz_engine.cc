@@ -52,6 +52,7 @@ double magnitudeOf(const SynapseDescription& s, size_t channel) {
 /// Coarser than src/snn/bounds.ts: true only where nothing can leave 32 bits.
 bool fitsInt32(const ModelDescription& model, int32_t timeSteps) {
   for (const LayerDescription& layer : model.layers) {
+    if (layer.maxPool) continue;
     for (size_t c = 0; c < static_cast<size_t>(layer.shape.channels); ++c) {
       double step = std::abs(static_cast<double>(layer.bias[c]));
       for (const SynapseDescription& s : layer.synapses) {

@@ -79,6 +79,15 @@ TEST_ISA(layersThatStartLaterMatchTheSimulator) {
   }
 }
 
+TEST_ISA(aReadOutAloneMayStartLater) {
+  ModelBuilder b(5, {2, 3, 3});
+  b.readout(inputSource, 4);
+  b.model.layers[0].start = 3;
+  const std::vector<float> images = b.images(2);
+  Engine engine(b.model, isa, 2);
+  for (int32_t steps : {2, 3, 5}) compare(engine.run(images.data(), 2, everything(steps), never), simulate(b.model, images, 2, steps), "alone");
+}
+
 TEST_ISA(longListsAreWidenedInTime) {
   // Every input spikes at every step and all weights are extreme: 16-bit sums would overflow after 256 rows.
   for (int value : {-128, 127}) {

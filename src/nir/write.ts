@@ -1,7 +1,7 @@
 import { NoisefloorError } from '../errors.js';
 import { windowOutput } from '../graph/shapes.js';
 import type { Shape } from '../graph/graph.js';
-import { inputName, type ConvSynapse, type IdentitySynapse, type SpikingLayer, type SpikingModel, type SumLayer, type Synapse } from '../snn/model.js';
+import { inputName, startOf, type ConvSynapse, type IdentitySynapse, type SpikingLayer, type SpikingModel, type SumLayer, type Synapse } from '../snn/model.js';
 import { elementCount } from '../tensor.js';
 import { writeHdf5, type Group } from './hdf5.js';
 
@@ -42,7 +42,7 @@ class NirWriter {
 
   write(): void {
     const { input, layers } = this.model;
-    const later = layers.find((layer) => layer.kind !== 'maxPool' && (layer.start ?? 0) > 0);
+    const later = layers.find((layer) => startOf(layer) > 0);
     if (later) throw new NoisefloorError('CONVERSION', `Cannot write layer "${later.name}": NIR has no neurons that start later. Calibrate with stagger 0.`);
     this.#add('input', 'Input', { shape: integers(input.shape) });
     this.#names.set(inputName, 'input');

@@ -4,7 +4,7 @@ import { readWholeFile, writeFileAtomic } from '../files.js';
 import type { Pair, Padding } from '../graph/graph.js';
 import { decodeSafetensors, encodeSafetensors, type SafeTensor, type SafeTensorData, type SafeTensorsFile } from '../safetensors.js';
 import { checkModel, checkModelInTurns } from './check.js';
-import type { SnnLayer, SpikingInput, SpikingModel, Synapse } from './model.js';
+import { startOf, type SnnLayer, type SpikingInput, type SpikingModel, type Synapse } from './model.js';
 
 const format = 'noisefloor-spiking-model';
 /** Each with what it added: 2, max-pooling; 3, layers that start later. A file says the lowest that it needs. */
@@ -41,7 +41,7 @@ export function encodeSpikingModel(model: SpikingModel): Uint8Array[] {
 }
 
 function versionOf({ layers }: SpikingModel): string {
-  if (layers.some((layer) => layer.kind !== 'maxPool' && (layer.start ?? 0) > 0)) return '3';
+  if (layers.some((layer) => startOf(layer) > 0)) return '3';
   return layers.some(({ kind }) => kind === 'maxPool') ? '2' : '1';
 }
 
@@ -56,7 +56,7 @@ function describeLayer(layer: SnnLayer): object {
     const { source, kernel, stride, padding } = layer;
     return { kind, name, shape, source, kernel, stride, padding };
   }
-  const { start = 0 } = layer;
+  const start = startOf(layer);
   return { kind, name, shape, ...(start > 0 && { start }), synapses: synapses.map(describeSynapse) };
 }
 

@@ -112,9 +112,14 @@ export function readoutOf(model: SpikingModel): ReadoutLayer {
   return model.layers.at(-1) as ReadoutLayer;
 }
 
+/** Time steps that pass before a layer takes part; none before max-pooling. */
+export function startOf(layer: SnnLayer): number {
+  return layer.kind === 'maxPool' ? 0 : (layer.start ?? 0);
+}
+
 /** Fewest time steps of a run after which the read-out has summed up anything. */
 export function smallestTimeSteps(model: SpikingModel): number {
-  return 1 + (readoutOf(model).start ?? 0);
+  return 1 + startOf(readoutOf(model));
 }
 
 /** Most time steps of a run. */

@@ -5,7 +5,7 @@ import { accumulate } from './accumulate.js';
 import { poolSpikes, poolState, type PoolState } from './maxPool.js';
 import { largestTimeSteps } from './bounds.js';
 import { checkModel } from './check.js';
-import { inputName, type SnnLayer, type SpikingInput, type SpikingModel, type SumLayer, type Synapse } from './model.js';
+import { inputName, startOf, type SnnLayer, type SpikingInput, type SpikingModel, type SumLayer, type Synapse } from './model.js';
 import type { RunOptions, RunResult } from './run.js';
 
 /**
@@ -155,7 +155,7 @@ function advance(states: readonly State[], shapes: Map<string, Shape>, t: number
       spikes.set(state.layer.name, poolSpikes(state, spikes.get(state.layer.source)!, shapes.get(state.layer.source)!));
       continue;
     }
-    if (waits(state.layer, t)) {
+    if (t < startOf(state.layer)) {
       spikes.set(state.layer.name, new Float64Array(state.potential.length));
       continue;
     }
@@ -163,10 +163,6 @@ function advance(states: readonly State[], shapes: Map<string, Shape>, t: number
     if (state.layer.kind === 'spiking') spikes.set(state.layer.name, fire(state));
   }
   return spikes;
-}
-
-function waits({ start = 0 }: SumLayer, t: number): boolean {
-  return t < start;
 }
 
 function perNeuron([, height, width]: Shape, perChannel: Int32Array): Int32Array {
@@ -231,7 +227,7 @@ function record(
   if (!statistics) return;
   forEachSynapse(model, (synapse, layer, index) => {
     const source = spikes.get(synapse.source);
-    if (!source || (layer.kind !== 'maxPool' && waits(layer, t))) return;
+    if (!source || t < startOf(layer)) return;
     statistics.synapticOperations[index]![t]! += countPairs(synapse, source, shapes.get(synapse.source)!, layer.shape);
   });
 }

@@ -44,6 +44,19 @@ export function relativeError(actual: ArrayLike<number>, expected: Float64Array)
   return Math.hypot(...expected.map((value, i) => actual[i]! - value)) / Math.hypot(...expected);
 }
 
+/** Derivatives of `evaluate` by each number of the parameter `name`, which is changed in place and put back. */
+export function centralDifferences(values: Values, name: string, evaluate: () => number): Float64Array {
+  const data = values.get(name)!;
+  return data.map((kept, i) => {
+    data[i] = kept + 1e-5;
+    const above = evaluate();
+    data[i] = kept - 1e-5;
+    const below = evaluate();
+    data[i] = kept;
+    return (above - below) / 2e-5;
+  });
+}
+
 /** Networks whose forward and backward passes have every rule of training over time. */
 export const graphs: Record<string, Graph> = {
   'two layers of neurons': (() => {

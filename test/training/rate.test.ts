@@ -6,7 +6,7 @@ import { inferShapes } from '../../src/graph/shapes.js';
 import { trainingModel } from '../../src/training/models.js';
 import type { TemporalConfig } from '../../src/training/temporal/options.js';
 import { crossEntropyOf, denseForward, type ForwardOptions, type Values } from '../support/denseForward.js';
-import { count, defaults, graphs, labels, relativeError, runModel, setUp } from '../support/temporalModels.js';
+import { centralDifferences, count, defaults, graphs, labels, relativeError, runModel, setUp } from '../support/temporalModels.js';
 import { firingRates, meanOverTime, Traces, unrolledForward } from '../support/unrolledForward.js';
 
 const trainingOptions = { noise: 'none', activityPenalty: 0, labelSmoothing: 0 } as const;
@@ -74,25 +74,13 @@ function straightThrough(trained: Graph, at: Values, images: Float64Array, confi
   };
 }
 
-function differences(at: Values, name: string, measure: (values: Values) => number): Float64Array {
-  const data = at.get(name)!;
-  return data.map((kept, i) => {
-    const [above, below] = [1e-5, -1e-5].map((change) => {
-      data[i] = kept + change;
-      return measure(at);
-    }) as [number, number];
-    data[i] = kept;
-    return (above - below) / 2e-5;
-  });
-}
-
 async function expectGradients(graph: Graph, config: TemporalConfig): Promise<void> {
   const { values, images } = setUp(graph);
   const results = await runModel(trainingModel(graph, { ...trainingOptions, temporal: config }), graph, values, images);
   const of = straightThrough(graph, values, images, config);
   expect(results.get('loss')![0]).toBeCloseTo(of(values).loss, 5);
   for (const { name } of parameterSpecs(graph).filter(({ role }) => role !== 'buffer')) {
-    const expected = differences(values, name, (changed) => of(changed).loss);
+    const expected = centralDifferences(values, name, () => of(values).loss);
     // A bias before batch statistics changes nothing.
     if (Math.hypot(...expected) < 1e-8) expect(Math.hypot(...results.get(`${name}.grad`)!), name).toBeLessThan(1e-5);
     else expect(relativeError(results.get(`${name}.grad`)!, expected), name).toBeLessThan(5e-4);
@@ -139,18 +127,8 @@ test('the activity penalty adds the gradient of weight * mean spikes of a neuron
   unrolledForward(graph, values, images, count, rate, { record: traces });
   expect(of(values).rates).toBeCloseTo(firingRates(traces).reduce((a, b) => a + b), 10);
   for (const name of ['stem.weight', 'conv1.bn.weight', 'conv2.bn.bias']) {
-    const expected = differences(values, name, (changed) => weight * of(changed).rates);
+    const expected = centralDifferences(values, name, () => weight * of(values).rates);
     const added = Float32Array.from(penalised!.get(`${name}.grad`)!, (g, i) => g - plain!.get(`${name}.grad`)![i]!);
     expect(relativeError(added, expected), name).toBeLessThan(1e-3);
   }
-});
-
-test('fixed thresholds have gradient 0, and the others keep theirs', async () => {
-  const graph = graphs['two layers of neurons']!;
-  const { values, images } = setUp(graph);
-  const run = (trainThresholds: boolean) => runModel(trainingModel(graph, { ...trainingOptions, temporal: { ...rate, trainThresholds } }), graph, values, images);
-  const [fixed, free] = [await run(false), await run(true)];
-  expect([fixed.get('act1.threshold.grad')![0], fixed.get('act2.scale.grad')![0]]).toEqual([0, 0]);
-  expect(free.get('act1.threshold.grad')![0]).not.toBe(0);
-  expect(fixed.get('fc1.weight.grad')).toEqual(free.get('fc1.weight.grad'));
 });

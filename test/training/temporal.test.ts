@@ -15,7 +15,7 @@ import { temporalRule } from '../../src/training/temporal/rules.js';
 import { spikingEvalModel, temporalContext } from '../../src/training/temporal/step.js';
 import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
-import { count, defaults, graphs, labels, qcfs, relativeError, runModel, setUp, type Results } from '../support/temporalModels.js';
+import { centralDifferences, count, defaults, graphs, labels, qcfs, relativeError, runModel, setUp, type Results } from '../support/temporalModels.js';
 import { constructedNetwork, constructions } from '../support/trainedNetworks.js';
 import { firingRates, meanOverTime, surrogates, Traces, unrolledForward } from '../support/unrolledForward.js';
 
@@ -76,18 +76,9 @@ function surrogateGradient(
 ): Float64Array {
   const around = new Traces();
   unrolledForward(graph, values, images, count, config, { record: around });
-  const evaluate = (): number => {
+  return centralDifferences(values, name, () => {
     const record = new Traces();
     return measure(unrolledForward(graph, values, images, count, config, { around, record }), record);
-  };
-  const data = values.get(name)!;
-  return data.map((kept, i) => {
-    data[i] = kept + 1e-5;
-    const above = evaluate();
-    data[i] = kept - 1e-5;
-    const below = evaluate();
-    data[i] = kept;
-    return (above - below) / 2e-5;
   });
 }
 
@@ -161,10 +152,10 @@ test('the activity penalty adds the gradient of weight * mean spikes of a neuron
   }
 });
 
-test('fixed thresholds have gradient 0, and the others keep theirs', async () => {
+test.each([defaults, { ...defaults, gradient: 'rate' }] as const)('fixed thresholds have gradient 0, and the others keep theirs: %j', async (config) => {
   const graph = graphs['two layers of neurons']!;
   const { values, images } = setUp(graph);
-  const run = (trainThresholds: boolean) => runModel(trainingModel(graph, { ...trainingOptions, temporal: { ...defaults, trainThresholds } }), graph, values, images);
+  const run = (trainThresholds: boolean) => runModel(trainingModel(graph, { ...trainingOptions, temporal: { ...config, trainThresholds } }), graph, values, images);
   const [fixed, free] = [await run(false), await run(true)];
   expect([fixed.get('act1.threshold.grad')![0], fixed.get('act2.scale.grad')![0]]).toEqual([0, 0]);
   expect(free.get('act1.threshold.grad')![0]).not.toBe(0);

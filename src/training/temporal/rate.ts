@@ -7,7 +7,7 @@ import { penalised } from '../layers/penalty.js';
 import { gate, Quantiser } from '../layers/quantiser.js';
 import type { Differentiated, Normalised, Operand, TrainingContext } from '../layers/rule.js';
 import { frozenBatchNormRule } from './batchNorm.js';
-import { emitNeurons, fixedThreshold, type Fired } from './neurons.js';
+import { emitNeurons, fixedThreshold, hasFixedThreshold, type Fired } from './neurons.js';
 import type { TemporalConfig } from './options.js';
 import { temporalRule, type Rule } from './rules.js';
 
@@ -70,7 +70,7 @@ function meanSpikes(context: TrainingContext, node: ActivationNode, input: Opera
     backward: (gradient) => {
       const passed = gate(context, inside, penalised(quantiser, gradient, level));
       const ofThreshold = (): string => (node.activation.kind === 'lsq' ? quantiser.stepGradient(gradient, passed, level) : quantiser.thresholdGradient(gradient, passed, level));
-      const trained = config.trainThresholds && !(node.activation.kind === 'spike' && !node.activation.trainable);
+      const trained = config.trainThresholds && !hasFixedThreshold(node);
       return { inputs: [passed], parameters: trained ? { [quantiser.parameter]: ofThreshold() } : fixedThreshold(onnx, node) };
     },
   };

@@ -83,9 +83,11 @@ void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth)
   for (size_t i = 0; i < words.size(); ++i) {
     for (uint32_t t = 0; t < steps && i % stride < shape.in; ++t) words[i] = static_cast<uint8_t>(words[i] | spikes(random_) << t);
   }
-  std::vector<ListedRow> rows;
+  std::vector<ListedCell> cells;
   for (uint32_t ky = 0; ky < shape.kernel; ++ky) {
-    rows.push_back({words.data() + ky * shape.width * stride, nullptr, indexUnit * ky * stride});
+    for (uint32_t c = 0; c < stride; c += cellWords) {
+      cells.push_back({words.data() + ky * shape.width * stride + c, indexUnit * (ky * stride + c), std::min(cellWords, stride - c)});
+    }
   }
   const size_t rowBytes = width, columnRows = shape.kernel * stride, blockBytes = shape.kernel * columnRows * rowBytes;
   Buffer<uint8_t> weights(blockBytes * blocks);
@@ -96,7 +98,7 @@ void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth)
   const uint32_t inside = shape.width - shape.kernel + 1;
   const auto merge = [&] {
     starts[0] = 0;
-    merging.mergeWords_u8(rows.data(), shape.kernel, shape.width, stride, lists.rules, lists.listCount,
+    merging.mergeWords_u8(cells.data(), static_cast<uint32_t>(cells.size()), shape.width, stride, lists.rules, lists.listCount,
                           indexUnit * (shape.kernel - 1) * stride, merged.data(), starts.data());
   };
   const auto gather = [&] {

@@ -92,7 +92,9 @@ void LayerPass::prepare(Scratch& scratch) const {
   scratch.segmentEnds.reserve(positions * layer_.units.size());
   if (layer_.maxPool) scratch.window.reserve(layer_);
   for (const Synapse& s : layer_.synapses) {
-    scratch.listedRows.reserve(static_cast<size_t>(s.geometry.mergedRows()));
+    const size_t rows = static_cast<size_t>(s.geometry.mergedRows());
+    scratch.listedRows.reserve(rows);
+    if (s.merged) scratch.cells.reserve(rows * divideUp(chunk_.sourceOf(s).channelStride(), cellWords));
     scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
   }
   size_t starts = 0;
@@ -231,16 +233,17 @@ void LayerPass::mergeRow(const Synapse& s, size_t row, uint32_t* starts, Scratch
   const Geometry& g = s.geometry;
   const uint32_t stride = source.channelStride();
   listRows(s, row, scratch);
-  const ListedRow* rows = scratch.listedRows.data();
-  const uint32_t rowCount = static_cast<uint32_t>(scratch.listedRows.size());
   const uint32_t width = static_cast<uint32_t>(g.source.width);
   // From column to column the weights move by a column of the kernel; behind a pool they stay, modulo 2^32.
   const uint32_t advance = indexUnit * (g.pools() ? 0 - stride : static_cast<uint32_t>(g.kernel.y - 1) * stride);
   const StepLists& lists = chunk_.lists;
   if (chunk_.word.mergeWords != nullptr) {
-    chunk_.word.mergeWords(rows, rowCount, width, stride, lists.rules, lists.listCount, advance, scratch.merged.data(), starts);
+    listCells(stride, scratch);
+    chunk_.word.mergeWords(scratch.cells.data(), static_cast<uint32_t>(scratch.cells.size()), width, stride, lists.rules,
+                           lists.listCount, advance, scratch.merged.data(), starts);
   } else {
-    chunk_.kernels->merge(chunk_.storeOf(source).indices.data(), rows, rowCount, width, lists.listCount, advance,
+    chunk_.kernels->merge(chunk_.storeOf(source).indices.data(), scratch.listedRows.data(),
+                          static_cast<uint32_t>(scratch.listedRows.size()), width, lists.listCount, advance,
                           scratch.merged.data(), starts);
   }
 }
@@ -260,6 +263,17 @@ void LayerPass::listRows(const Synapse& s, size_t row, Scratch& scratch) const {
                             static_cast<size_t>(g.source.width);
     scratch.listedRows.push_back({chunk_.storeOf(source).words.data() + position * chunk_.wordStride(source),
                                   chunk_.startsOf(source, image, first + i, 0), rowWeights * static_cast<uint32_t>(i)});
+  }
+}
+
+/// Words of eight bits.
+void LayerPass::listCells(uint32_t stride, Scratch& scratch) const {
+  scratch.cells.clear();
+  for (const ListedRow& row : scratch.listedRows) {
+    const uint8_t* words = static_cast<const uint8_t*>(row.words);
+    for (uint32_t c = 0; c < stride; c += cellWords) {
+      scratch.cells.push_back({words + c, row.offset + indexUnit * c, std::min(cellWords, stride - c)});
+    }
   }
 }
 

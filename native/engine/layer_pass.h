@@ -14,6 +14,7 @@ struct Scratch {
   Buffer<uint32_t> merged;           ///< merged lists of the rows of a tile, see MergeFn
   Buffer<uint32_t> mergedStarts;     ///< [row][merged synapse][steps][width of the source + 1]
   std::vector<ListedRow> listedRows; ///< [kernel row]
+  std::vector<ListedCell> cells;     ///< of these rows
   std::vector<Segment> segments;
   std::vector<uint32_t> segmentEnds; ///< [unit][position of the tile]
   Buffer<int32_t> acc;               ///< [position][synapse][steps][width]
@@ -97,6 +98,7 @@ class LayerPass {
   void mergeRows(const Tile& range, Scratch& scratch) const;
   void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;
   void listRows(const Synapse& synapse, size_t row, Scratch& scratch) const;
+  void listCells(uint32_t stride, Scratch& scratch) const;
   void collectSegments(const Tile& range, Scratch& scratch) const;
   void addMergedSegments(const Unit& unit, size_t row, Scratch& scratch) const;
   void addSegments(const Unit& unit, Position at, Scratch& scratch) const;

@@ -37,9 +37,18 @@ struct ListedRow {
 using MergeFn = void(const uint32_t* indices, const ListedRow* rows, uint32_t rowCount, uint32_t positions,
                      uint32_t listCount, uint32_t advance, uint32_t* merged, uint32_t* starts);
 
-/// The same from the words, without lists of the single rows. An index is indexUnit * (x * stride + channel) + x * advance
-/// + offset of its row.
-using MergeWordsFn = void(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,
+constexpr uint32_t cellWords = 64;
+
+/// Up to cellWords channels of each position of a row.
+struct ListedCell {
+  const void* words;  ///< of its first position
+  uint32_t offset;    ///< added to the index of each channel, which counts from the cell's first one
+  uint32_t count;     ///< of channels
+};
+
+/// The same from the words, without lists of the single rows: the cells of the rows, row after row, a row's from its first channel on. An index is
+/// indexUnit * (x * stride + channel) + x * advance + offset of its cell.
+using MergeWordsFn = void(const ListedCell* cells, uint32_t cellCount, uint32_t positions, uint32_t stride,
                           const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged, uint32_t* starts);
 
 }  // namespace noisefloor

@@ -130,19 +130,19 @@ inline void put16(uint32_t* out, __m128i numbers_u8x16, __m512i first) {
   _mm512_storeu_si512(out, _mm512_add_epi32(_mm512_slli_epi32(_mm512_cvtepu8_epi32(numbers_u8x16), 3), first));
 }
 
+/// The numbers from 16 on.
+__attribute__((noinline, cold)) void putRest(uint32_t* out, __m512i packed_u8x64, uint32_t count, __m512i first) {
+  alignas(64) uint8_t numbers[64];
+  _mm512_store_si512(numbers, packed_u8x64);
+  for (uint32_t i = 16; i < count; i += 16) put16(out + i, _mm_load_si128(reinterpret_cast<const __m128i*>(numbers + i)), first);
+}
+
 /// Stores first + indexUnit * i for each set bit i of `mask`. More than 16 are rare, so that branch is predicted.
-inline uint32_t* put64(uint32_t* out, __mmask64 mask, __m512i numbers_u8x64, uint32_t first) {
+inline uint32_t* put64(uint32_t* out, __mmask64 mask, __m512i numbers_u8x64, __m512i first) {
   const __m512i packed = _mm512_maskz_compress_epi8(mask, numbers_u8x64);
   const uint32_t count = static_cast<uint32_t>(_mm_popcnt_u64(mask));
-  const __m512i base = _mm512_set1_epi32(static_cast<int>(first));
-  put16(out, _mm512_castsi512_si128(packed), base);
-  if (count > 16) {
-    alignas(64) uint8_t numbers[64];
-    _mm512_store_si512(numbers, packed);
-    for (uint32_t i = 16; i < count; i += 16) {
-      put16(out + i, _mm_load_si128(reinterpret_cast<const __m128i*>(numbers + i)), base);
-    }
-  }
+  put16(out, _mm512_castsi512_si128(packed), first);
+  if (__builtin_expect(count > 16, 0)) putRest(out, packed, count, first);
   return out + count;
 }
 
@@ -154,28 +154,48 @@ alignas(64) constexpr struct Numbers {
 
 }  // namespace
 
-void mergeWords_u8__avx512(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,
+namespace {
+
+/// `whole`: every cell has 64 words.
+template <bool whole>
+inline uint32_t* mergeCells(const ListedCell* cells, uint32_t cellCount, uint32_t positions, uint32_t stride, uint32_t advance,
+                            const ListRule& rule, const uint32_t* merged, uint32_t* out, uint32_t* starts) {
+  const __m512i numbers = _mm512_load_si512(numbers64.of);
+  const __m512i mask = _mm512_set1_epi8(static_cast<char>(rule.mask));
+  const __m512i value = _mm512_set1_epi8(static_cast<char>(rule.value));
+  const __m512i column = _mm512_set1_epi32(static_cast<int>(indexUnit * stride + advance));
+  __m512i base = _mm512_setzero_si512();
+  size_t at = 0;
+  for (uint32_t x = 0; x < positions; ++x, at += stride) {
+    *starts++ = static_cast<uint32_t>(out - merged);
+    for (const ListedCell* cell = cells; cell < cells + cellCount; ++cell) {
+      const __m512i first = _mm512_add_epi32(base, _mm512_set1_epi32(static_cast<int>(cell->offset)));
+      const uint8_t* words = static_cast<const uint8_t*>(cell->words) + at;
+      __mmask64 picked;
+      if constexpr (whole) {
+        picked = _mm512_cmpeq_epi8_mask(_mm512_and_si512(_mm512_loadu_si512(words), mask), value);
+      } else {
+        const __mmask64 valid = ~uint64_t{0} >> (cellWords - cell->count);
+        picked = _mm512_mask_cmpeq_epi8_mask(valid, _mm512_and_si512(_mm512_maskz_loadu_epi8(valid, words), mask), value);
+      }
+      out = put64(out, picked, numbers, first);
+    }
+    base = _mm512_add_epi32(base, column);
+  }
+  *starts = static_cast<uint32_t>(out - merged);
+  return out;
+}
+
+}  // namespace
+
+void mergeWords_u8__avx512(const ListedCell* cells, uint32_t cellCount, uint32_t positions, uint32_t stride,
                            const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged,
                            uint32_t* starts) {
-  const __m512i numbers = _mm512_load_si512(numbers64.of);
+  const bool whole = stride % cellWords == 0;
   uint32_t* out = merged + starts[0];
-  for (uint32_t l = 0; l < listCount; ++l) {
-    const __m512i mask = _mm512_set1_epi8(static_cast<char>(rules[l].mask));
-    const __m512i value = _mm512_set1_epi8(static_cast<char>(rules[l].value));
-    for (uint32_t x = 0; x < positions; ++x) {
-      *starts++ = static_cast<uint32_t>(out - merged);
-      for (uint32_t r = 0; r < rowCount; ++r) {
-        const uint8_t* words = static_cast<const uint8_t*>(rows[r].words) + static_cast<uint64_t>(x) * stride;
-        const uint32_t first = x * (indexUnit * stride + advance) + rows[r].offset;
-        for (uint32_t c = 0; c < stride; c += 64) {
-          const __mmask64 valid = stride - c < 64 ? (uint64_t{1} << (stride - c)) - 1 : ~uint64_t{0};
-          const __m512i word = _mm512_maskz_loadu_epi8(valid, words + c);
-          const __mmask64 picked = _mm512_mask_cmpeq_epi8_mask(valid, _mm512_and_si512(word, mask), value);
-          out = put64(out, picked, numbers, first + indexUnit * c);
-        }
-      }
-    }
-    *starts++ = static_cast<uint32_t>(out - merged);
+  for (uint32_t l = 0; l < listCount; ++l, starts += positions + 1) {
+    out = whole ? mergeCells<true>(cells, cellCount, positions, stride, advance, rules[l], merged, out, starts)
+                : mergeCells<false>(cells, cellCount, positions, stride, advance, rules[l], merged, out, starts);
   }
 }
 

@@ -53,17 +53,17 @@ void merge__scalar(const uint32_t* indices, const ListedRow* rows, uint32_t rowC
              });
 }
 
-void mergeWords_u8__scalar(const ListedRow* rows, uint32_t rowCount, uint32_t positions, uint32_t stride,
+void mergeWords_u8__scalar(const ListedCell* cells, uint32_t cellCount, uint32_t positions, uint32_t stride,
                            const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged,
                            uint32_t* starts) {
   uint32_t end = starts[0];
   for (uint32_t l = 0; l < listCount; ++l) {
     for (uint32_t x = 0; x < positions; ++x) {
       *starts++ = end;
-      for (uint32_t r = 0; r < rowCount; ++r) {
-        const uint8_t* words = static_cast<const uint8_t*>(rows[r].words) + static_cast<uint64_t>(x) * stride;
-        const uint32_t first = indexUnit * x * stride + x * advance + rows[r].offset;
-        for (uint32_t c = 0; c < stride; ++c) {
+      for (uint32_t k = 0; k < cellCount; ++k) {
+        const uint8_t* words = static_cast<const uint8_t*>(cells[k].words) + static_cast<uint64_t>(x) * stride;
+        const uint32_t first = indexUnit * x * stride + x * advance + cells[k].offset;
+        for (uint32_t c = 0; c < cells[k].count; ++c) {
           if ((words[c] & rules[l].mask) == rules[l].value) merged[end++] = first + indexUnit * c;
         }
       }

@@ -347,8 +347,12 @@ void checkMergeWords(MergeWordsFn* kernel) {
         for (int kind : {0, 1, 2}) {
           constexpr uint32_t positions = 5;
           const std::vector<uint8_t> words = randomWords<uint8_t>(3 * positions * stride, steps, kind);
-          std::vector<ListedRow> rows;
-          for (uint32_t r = 0; r < rowCount; ++r) rows.push_back({words.data() + r * positions * stride, nullptr, 7000 * r});
+          std::vector<ListedCell> cells;
+          for (uint32_t r = 0; r < rowCount; ++r) {
+            for (uint32_t c = 0; c < stride; c += cellWords) {
+              cells.push_back({words.data() + r * positions * stride + c, 7000 * r + indexUnit * c, std::min(cellWords, stride - c)});
+            }
+          }
           std::vector<uint32_t> expected(3, 0xabcd);
           std::vector<uint32_t> expectedStarts;
           for (uint32_t l = 0; l < lists.listCount; ++l) {
@@ -365,7 +369,7 @@ void checkMergeWords(MergeWordsFn* kernel) {
           std::vector<uint32_t> merged(expected.size() + listSlack + 2, 0xabcd);
           std::vector<uint32_t> starts(expectedStarts.size() + 1, 0xabcd);
           starts[0] = 3;
-          kernel(rows.data(), rowCount, positions, stride, lists.rules, lists.listCount, 24, merged.data(), starts.data());
+          kernel(cells.data(), static_cast<uint32_t>(cells.size()), positions, stride, lists.rules, lists.listCount, 24, merged.data(), starts.data());
           CHECK(std::equal(expected.begin(), expected.end(), merged.begin()));
           CHECK(std::equal(expectedStarts.begin(), expectedStarts.end(), starts.begin()) && starts.back() == 0xabcd);
           CHECK(merged[merged.size() - 1] == 0xabcd && merged[merged.size() - 2] == 0xabcd);

@@ -23,6 +23,8 @@ const stages = {
   'resnet18-l8-t2': { from: 'resnet18-l8-base', epochs: 14, options: `--time-steps 2 --learning-rate 0.006 ${overTime}` },
   'resnet18-long-base': { epochs: 240, options: `${resnet18} --weight-decay 1e-3` },
   'resnet18-long': { from: 'resnet18-long-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },
+  'resnet18-reset': { from: 'resnet18-long-base', epochs: 6, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },
+  'resnet18-reset-t2': { from: 'resnet18-long-base', epochs: 9, options: `--no-detach-reset --time-steps 2 --learning-rate 0.006 ${overTime} ${strong}` },
   'resnet18-relu': { epochs: 205, options: `${withoutNoise.replace('--levels 4', '--activation relu')} --weight-decay 1e-3` },
   'resnet18-qcfs-base': { epochs: 205, options: `${withoutNoise} --weight-decay 1e-3` },
   'resnet18-qcfs': { from: 'resnet18-qcfs-base', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },

@@ -23,7 +23,7 @@ export interface LoopOptions extends TrainingGraphOptions, StepRecipe {
  */
 const mixedLossScale = 4096;
 
-/** Over time they are about thirty times as large: without batch statistics nothing takes the scale of the weights out. */
+/** Over time they are about thirty times as large, but not by rates with batch statistics. */
 const temporalLossScale = 256;
 
 /** What goes from one step to the next: a parameter, a buffer or a state of training, of one or several joined ones. */
@@ -115,7 +115,8 @@ function loopBody(
   }
   body.nodeNamed('Identity', [normalize(body, pick('images'), normalization)], [graph.input.name]);
 
-  const scale = options.temporal && !options.temporal.batchStatistics ? temporalLossScale : mixedLossScale;
+  const { temporal } = options;
+  const scale = temporal && !(temporal.gradient === 'rate' && temporal.batchStatistics) ? temporalLossScale : mixedLossScale;
   const target = { device: 'cuda', lossScale: mixed ? scale : 1 } as const;
 
   const step = emitTrainingStep(body, graph, options, target, generator(body, options));

@@ -57,6 +57,23 @@ export function centralDifferences(values: Values, name: string, evaluate: () =>
   });
 }
 
+/** Of each channel, of `count` values, the variance that of the batch. */
+export interface Statistics {
+  readonly mean: Float64Array;
+  readonly variance: Float64Array;
+  readonly count: number;
+}
+
+/** @param values [images, channels, ...] */
+export function perChannel(values: Float64Array, images: number, channels: number): Statistics {
+  const area = values.length / images / channels;
+  const of = (channel: number): Float64Array => values.filter((_, i) => Math.floor(i / area) % channels === channel);
+  const average = (list: Float64Array): number => list.reduce((a, b) => a + b) / list.length;
+  const mean = Float64Array.from({ length: channels }, (_, channel) => average(of(channel)));
+  const variance = mean.map((centre, channel) => average(of(channel).map((value) => (value - centre) ** 2)));
+  return { mean, variance, count: images * area };
+}
+
 /** Networks whose forward and backward passes have every rule of training over time. */
 export const graphs: Record<string, Graph> = {
   'two layers of neurons': (() => {

@@ -7,6 +7,8 @@ export interface UnrolledOptions {
   readonly timeSteps: number;
   readonly surrogate: SurrogateKind;
   readonly detachReset: boolean;
+  /** Of each batch, over images and steps, in place of the running ones. */
+  readonly batchStatistics?: true;
 }
 
 /** What the neurons of one activation did, [T, N, ...]: u = v / theta before the reset, and spikes. */
@@ -58,7 +60,7 @@ export function unrolledForward(
     const perStep = maxima.length / timeSteps;
     return Float64Array.from(maxima, (at, i) => sums[at]! - (i < perStep ? 0 : sums[maxima[i - perStep]!]!));
   };
-  return denseForward(graph, parameters, repeated, timeSteps * count, { training: false, activate, pool });
+  return denseForward(graph, parameters, repeated, timeSteps * count, { training: options.batchStatistics === true, activate, pool });
 }
 
 function threshold({ name, activation }: ActivationNode, parameters: Values): number {

@@ -114,6 +114,16 @@ describe('fine-tuning over time', () => {
     expect(network.provenance).toMatchObject({ training: { temporal: { timeSteps: 12, ...by } } });
   });
 
+  test('by batch statistics: the running ones move, and a high rate does not diverge', async () => {
+    const events: TrainProgress[] = [];
+    const { network } = await train(options({ batchStatistics: true, learningRate: 0.1, epochs: 6, onProgress: (event) => void events.push(event) }));
+    const before = events.find((event) => event.kind === 'start')!.spiking;
+    expect((await readLog()).at(-1)!.spiking!.loss).toBeLessThan(before.loss);
+    const began = await readTrainingCheckpoint(base);
+    expect(network.parameters.get('first.bn.running_mean')!.data).not.toEqual(began.network.parameters.get('first.bn.running_mean')!.data);
+    expect(network.provenance).toMatchObject({ training: { temporal: { batchStatistics: true } } });
+  });
+
   test('thresholds learn at their own rate', async () => {
     const { network } = await train(options({ thresholdRate: 0.1, epochs: 1 }));
     const began = await readTrainingCheckpoint(base);
@@ -167,7 +177,6 @@ describe('bad input', () => {
     [{ gradient: 'rate', surrogate: 'arctan' }, /leave out surrogate, detachReset and lossPerStep/],
     [{ gradient: 'rate', detachReset: false }, /leave out surrogate, detachReset and lossPerStep/],
     [{ gradient: 'rate', lossPerStep: 0.5 }, /leave out surrogate, detachReset and lossPerStep/],
-    [{ batchStatistics: true }, /batchStatistics is for gradient "rate"/],
     [{ timeSteps: undefined, gradient: 'rate' }, /gradient is for training over time: give timeSteps too/],
     [{ surrogate: 'step' as never }, /Unknown surrogate "step"\. Should be one of: rectangle, triangle, arctan, gaussian/],
     [{ lossPerStep: 1.1 }, /from 0 to 1 for lossPerStep/],

@@ -6,40 +6,25 @@ import { inferShapes } from '../../src/graph/shapes.js';
 import { trainingModel } from '../../src/training/models.js';
 import type { TemporalConfig } from '../../src/training/temporal/options.js';
 import { crossEntropyOf, denseForward, type ForwardOptions, type Values } from '../support/denseForward.js';
-import { centralDifferences, count, defaults, graphs, labels, relativeError, runModel, setUp } from '../support/temporalModels.js';
+import { centralDifferences, count, defaults, graphs, labels, perChannel, relativeError, runModel, setUp, type Statistics } from '../support/temporalModels.js';
 import { firingRates, meanOverTime, Traces, unrolledForward } from '../support/unrolledForward.js';
 
 const trainingOptions = { noise: 'none', activityPenalty: 0, labelSmoothing: 0 } as const;
 const rate: TemporalConfig = { ...defaults, gradient: 'rate' };
 const byBatch: TemporalConfig = { ...rate, batchStatistics: true };
 
-interface Statistics {
-  readonly mean: Float64Array;
-  readonly variance: Float64Array;
-  readonly count: number;
-}
-
 /** What each batch normalisation measures of the mean current over time, those before it already normalising by theirs. */
 function batchStatistics(graph: Graph, values: Values, images: Float64Array, config: TemporalConfig): { measured: Map<string, Statistics>; values: Values } {
   const normalised: Values = new Map(values);
   const measured = new Map<string, Statistics>();
   for (const node of graph.nodes.filter((one): one is BatchNormNode => one.op === 'batchNorm')) {
-    const current = meanOverTime(unrolledForward(graph, normalised, images, count, config).get(node.input)!, config.timeSteps);
-    const found = perChannel(current, inferShapes(graph).get(node.input)![0]!);
+    const current = meanOverTime(unrolledForward(graph, normalised, images, count, { ...rate, timeSteps: config.timeSteps }).get(node.input)!, config.timeSteps);
+    const found = perChannel(current, count, inferShapes(graph).get(node.input)![0]!);
     measured.set(node.name, found);
     normalised.set(`${node.name}.running_mean`, found.mean);
     normalised.set(`${node.name}.running_var`, found.variance);
   }
   return { measured, values: normalised };
-}
-
-function perChannel(values: Float64Array, channels: number): Statistics {
-  const area = values.length / count / channels;
-  const of = (channel: number): Float64Array => values.filter((_, i) => Math.floor(i / area) % channels === channel);
-  const average = (list: Float64Array): number => list.reduce((a, b) => a + b) / list.length;
-  const mean = Float64Array.from({ length: channels }, (_, channel) => average(of(channel)));
-  const variance = mean.map((centre, channel) => average(of(channel).map((value) => (value - centre) ** 2)));
-  return { mean, variance, count: count * area };
 }
 
 /**
@@ -50,7 +35,7 @@ function straightThrough(trained: Graph, at: Values, images: Float64Array, confi
   const graph = poolsBehindActivations(trained);
   const traces = new Traces();
   const spiking = config.batchStatistics ? batchStatistics(graph, at, images, config).values : at;
-  unrolledForward(graph, spiking, images, count, config, { record: traces });
+  unrolledForward(graph, spiking, images, count, { ...rate, timeSteps: config.timeSteps }, { record: traces });
   const around = new Map<string, Float64Array>();
   const maxima = new Map<string, Int32Array>();
   return (values) => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { fold } from '../../src/convert/fold.js';
 import { simulateFolded } from '../../src/convert/simulate.js';
 import { GraphBuilder } from '../../src/graph/builder.js';
-import type { Graph } from '../../src/graph/graph.js';
+import type { BatchNormNode, Graph } from '../../src/graph/graph.js';
 import { parameterSpecs } from '../../src/graph/parameters.js';
 import { inferShapes } from '../../src/graph/shapes.js';
 import { OnnxBuilder } from '../../src/onnx/builder.js';
@@ -15,7 +15,7 @@ import { temporalRule } from '../../src/training/temporal/rules.js';
 import { spikingEvalModel, temporalContext } from '../../src/training/temporal/step.js';
 import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
-import { centralDifferences, count, defaults, graphs, labels, qcfs, relativeError, runModel, setUp, type Results } from '../support/temporalModels.js';
+import { centralDifferences, count, defaults, graphs, labels, perChannel, qcfs, relativeError, runModel, setUp, type Results } from '../support/temporalModels.js';
 import { constructedNetwork, constructions } from '../support/trainedNetworks.js';
 import { firingRates, meanOverTime, surrogates, Traces, unrolledForward } from '../support/unrolledForward.js';
 
@@ -92,10 +92,15 @@ async function expectGradients(graph: Graph, change: Partial<TemporalConfig>): P
   expect(results.get('loss')![0]).toBeCloseTo(lossOf(logits, config), 5);
   for (const { name, role } of parameterSpecs(graph)) {
     if (role === 'buffer') {
-      expect(results.get(`${name}.next`), name).toEqual(Float32Array.from(values.get(name)!));
+      if (!config.batchStatistics) expect(results.get(`${name}.next`), name).toEqual(Float32Array.from(values.get(name)!));
       continue;
     }
     const expected = surrogateGradient(graph, values, images, config, name, (result) => lossOf(result.get(graph.output)!, config));
+    // A bias before batch statistics changes nothing.
+    if (config.batchStatistics && Math.hypot(...expected) < 1e-8) {
+      expect(Math.hypot(...results.get(`${name}.grad`)!), name).toBeLessThan(1e-5);
+      continue;
+    }
     expect(Math.hypot(...expected), name).toBeGreaterThan(0);
     expect(relativeError(results.get(`${name}.grad`)!, expected), name).toBeLessThan(1e-4);
   }
@@ -105,6 +110,10 @@ describe.each(Object.entries(graphs))('gradients: %s', (_, graph) => {
   test.each(surrogateKinds)('with the surrogate %s, reset detached', (surrogate) => expectGradients(graph, { surrogate }));
   test.each(surrogateKinds)('with the surrogate %s, through the reset', (surrogate) => expectGradients(graph, { surrogate, detachReset: false }));
   test('with the loss of every step', () => expectGradients(graph, { lossPerStep: 0.4, timeSteps: 2 }));
+  test.each([1, 3])('by batch statistics over %i steps', async (timeSteps) => {
+    await expectGradients(graph, { timeSteps, batchStatistics: true });
+    await expectGradients(graph, { timeSteps, batchStatistics: true, detachReset: false, surrogate: 'triangle' });
+  });
   test('with one step and with eight', async () => {
     await expectGradients(graph, { timeSteps: 1 });
     await expectGradients(graph, { timeSteps: 8, surrogate: 'arctan' });
@@ -137,6 +146,24 @@ test('one step is the single-step formula: h(u) of u = 1/2 + I / theta, and no m
   }
   expect(relativeError(results.get('fc1.weight.grad')!, gradient)).toBeLessThan(1e-5);
   expect(results.get('act.threshold.grad')![0]).toBeCloseTo(ofThreshold, 5);
+});
+
+test('by batch statistics the running ones move towards those over images and steps', async () => {
+  const graph = graphs['residual block with pool']!;
+  const { values, images } = setUp(graph);
+  const config: TemporalConfig = { ...defaults, batchStatistics: true };
+  const results = await runModel(trainingModel(graph, { ...trainingOptions, temporal: config }), graph, values, images);
+  const forward = unrolledForward(graph, values, images, count, config);
+  for (const { name, input } of graph.nodes.filter((node): node is BatchNormNode => node.op === 'batchNorm')) {
+    const found = perChannel(forward.get(input)!, count * config.timeSteps, inferShapes(graph).get(input)![0]!);
+    const { mean, variance } = found;
+    // The stem sees the same at every step, and that once.
+    const samples = found.count / (name === 'stem.bn' ? config.timeSteps : 1);
+    for (const [suffix, expected] of [['running_mean', mean], ['running_var', variance.map((value) => (value * samples) / (samples - 1))]] as const) {
+      const before = values.get(`${name}.${suffix}`)!;
+      results.get(`${name}.${suffix}.next`)!.forEach((value, c) => expect(value, `${name}.${suffix}`).toBeCloseTo(0.9 * before[c]! + 0.1 * expected[c]!, 4));
+    }
+  }
 });
 
 test('the activity penalty adds the gradient of weight * mean spikes of a neuron and step', async () => {

@@ -23,7 +23,7 @@ export function addFinetune(program: Command, io: Io): void {
     .argument('<dir>', 'folder that "train" wrote')
     .addOption(new Option('--time-steps <t>', `time steps, 1 to 8, with gradient rate to ${maxFineTuneSteps}`).argParser(whole(1, maxFineTuneSteps)).default(4))
     .addOption(new Option('--gradient <kind>', 'backpropagation through time, or once through the rates').choices([...gradientKinds]).default('through-time'))
-    .option('--batch-statistics', 'gradient rate: normalise by each batch, as dense training does')
+    .option('--batch-statistics', 'normalise by each batch, as dense training does')
     .addOption(new Option('--surrogate <kind>', 'through time: derivative of the spike (default: rectangle)').choices([...surrogateKinds]))
     .option('--no-detach-reset', 'through time: let the gradient go back through the reset too')
     .addOption(new Option('--loss-per-step <x>', 'part of the loss that each step is held to, 0 to 1').argParser(fractionTo1).default(0))

@@ -25,11 +25,14 @@ export interface TemporalOptions {
    */
   readonly gradient?: GradientKind;
   /**
-   * With gradient `rate`: batch normalisation by the statistics of each batch, as in dense training, so that rates as high as there
-   * are possible. Default false.
+   * Batch normalisation by the statistics of each batch, as in dense training, so that rates as high as there are possible: `through-time` over
+   * images and steps (Zheng et al., AAAI 2021), by `rate` those of the mean current. Default false.
    */
   readonly batchStatistics?: boolean;
-  /** With `through-time`: keep the gradient from going back through the reset. Default true: through it, training diverged. */
+  /**
+   * With `through-time`: keep the gradient from going back through the reset. Default true; false makes the gradients of deep
+   * networks a tenth as long (docs/results.md).
+   */
   readonly detachReset?: boolean;
   /**
    * Part of the loss that is the mean cross-entropy of every step's own logits (TET, Deng et al., ICLR 2022), 0 to 1;
@@ -78,13 +81,11 @@ function resolveGradient(options: Needed, timeSteps: number): Pick<TemporalConfi
   if (!Number.isInteger(timeSteps) || timeSteps < 1 || timeSteps > most) {
     throw invalidArgument(`timeSteps with gradient "${gradient}"`, `whole number from 1 to ${most}`, timeSteps);
   }
-  if (gradient === 'through-time') {
-    if (batchStatistics) throw refused('batchStatistics is for gradient "rate": give that, or leave it out.');
-    return {};
-  }
+  const statistics = batchStatistics ? { batchStatistics } : {};
+  if (gradient === 'through-time') return statistics;
   const { surrogate, detachReset = true, lossPerStep = 0 } = options;
   if (surrogate !== undefined || !detachReset || lossPerStep > 0) {
     throw refused('Gradient "rate" has no surrogate, no reset and no loss of a step of its own: leave out surrogate, detachReset and lossPerStep.');
   }
-  return { gradient, ...(batchStatistics ? { batchStatistics } : {}) };
+  return { gradient, ...statistics };
 }

@@ -1,5 +1,6 @@
 import { inputsOf, type ActivationNode, type BatchNormNode, type Graph, type GraphNode, type Shape } from '../../graph/graph.js';
 import type { OnnxBuilder } from '../../onnx/builder.js';
+import { batchNormRule } from '../layers/batchNorm.js';
 import { differentiate } from '../layers/index.js';
 import type { Differentiated, Operand, TrainingContext } from '../layers/rule.js';
 import { frozenBatchNormRule } from './batchNorm.js';
@@ -11,17 +12,28 @@ export type Rule = (context: TrainingContext, node: GraphNode, inputs: readonly 
 
 /** Of the nodes that are not the same at every step of a network unrolled over time. */
 export interface UnrolledRules {
-  batchNorm(context: TrainingContext, node: BatchNormNode, input: Operand): Differentiated;
-  /** @param steady whether the current [N, ...] is that of every step */
+  /** @param steady whether the input [N, ...] is that of every step, or [T N, ...] */
+  batchNorm(context: TrainingContext, node: BatchNormNode, input: Operand, steady: boolean): Differentiated;
+  /** @param steady the same of the current */
   neurons(context: TrainingContext, node: ActivationNode, input: Operand, steady: boolean): Differentiated;
 }
 
-/** Backpropagation through time. */
-function throughTime(config: TemporalConfig): UnrolledRules {
+/** The spiking network that is converted, and backpropagation through time. */
+export function throughTime(config: TemporalConfig): UnrolledRules {
   return {
     batchNorm: (context, node, input) => frozenBatchNormRule(context, node, [input]),
     neurons: (context, node, input, steady) => neuronRule(context, node, input, steady, config),
   };
+}
+
+/** The same by the statistics of each batch, over images and time steps (Zheng et al., AAAI 2021, with the threshold left to the neurons). */
+export function throughTimeByBatch(config: TemporalConfig): UnrolledRules {
+  return { ...throughTime(config), batchNorm: (context, node, input, steady) => batchNormRule(steady ? context : overTime(context, config.timeSteps), node, [input]) };
+}
+
+function overTime(context: TrainingContext, timeSteps: number): TrainingContext {
+  const { onnx, batchSize } = context;
+  return { ...context, batchSize: onnx.node('Mul', [batchSize, onnx.floats(timeSteps)]) };
 }
 
 /**
@@ -33,7 +45,7 @@ export function temporalRule(graph: Graph, config: TemporalConfig, rules = throu
   return (context, node, inputs) => {
     if (node.op === 'maxPool' && !steady.has(node.input)) return maxPoolOverTimeRule(context, node, inputs[0]!, config.timeSteps);
     if (node.op === 'activation') return rules.neurons(context, node, inputs[0]!, steady.has(node.input));
-    const rule = (of: readonly Operand[]): Differentiated => (node.op === 'batchNorm' ? rules.batchNorm(context, node, of[0]!) : differentiate(context, node, of));
+    const rule = (of: readonly Operand[]): Differentiated => (node.op === 'batchNorm' ? rules.batchNorm(context, node, of[0]!, steady.has(node.input)) : differentiate(context, node, of));
     const still = inputsOf(node).filter((name) => steady.has(name));
     if (still.length === 0) return rule(inputs);
     if (still.length === inputs.length) {

@@ -62,11 +62,12 @@ double loadBandwidth(const Kernels& kernels) {
   indices.resize(indices.size() + listSlack);
   const uint32_t starts[] = {0, length};
   const Segment segment = {starts, 1, 0, 0};
-  const Field field = {indices.data(), &segment, 1};
+  const uint32_t end = 1;
+  const Fields fields = {indices.data(), &segment, &end, 0, 1, 0};
   const StepPair pair = {0, 0, 0};
   std::vector<int32_t> out(64);
   const double seconds = leastSeconds([&] {
-    for (uint32_t i = 0; i < repeats; ++i) kernels.gather_i8(weights.data(), field, &pair, 1, 64, false, out.data());
+    for (uint32_t i = 0; i < repeats; ++i) kernels.gather_i8(weights.data(), fields, &pair, 1, 64, false, out.data());
   });
   return 64.0 * length * repeats / seconds;
 }
@@ -105,8 +106,9 @@ void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth)
     for (uint32_t block = 0; block < blocks; ++block) {
       for (uint32_t x = 0; x < inside; ++x) {
         const Segment segment = {starts.data() + x, shape.kernel, shape.width + 1, -static_cast<int64_t>(x * columnRows)};
-        const Field field = {merged.data(), &segment, 1};
-        kernels.gather_i8(weights.data() + block * blockBytes, field, lists.pairs, lists.pairCount, width, false, out.data());
+        const uint32_t end = 1;
+        const Fields fields = {merged.data(), &segment, &end, 0, 1, 0};
+        kernels.gather_i8(weights.data() + block * blockBytes, fields, lists.pairs, lists.pairCount, width, false, out.data());
       }
     }
   };

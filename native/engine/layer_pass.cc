@@ -17,6 +17,9 @@ constexpr size_t itemsPerThread = 4;
 /// Bytes of the sums of a tile whose weights come in several units.
 constexpr size_t tileBytes = 128 << 10;
 constexpr size_t cacheLine = 64;
+/// Bytes of the sums of a span: they stay in the first-level cache.
+constexpr size_t spanBytes = 16 << 10;
+constexpr size_t maxSpan = 16;
 
 size_t divideUp(size_t a, size_t b) { return (a + b - 1) / b; }
 
@@ -54,6 +57,8 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
       rowWidth_(static_cast<size_t>(layer.shape.width)),
       rows_(chunk.images * static_cast<size_t>(layer.shape.height)), groupsLeft_(left) {
   accStride_ = layer.synapses.size() * chunk.steps * layer.width;
+  const size_t spans = spanBytes / std::max<size_t>(1, sizeof(int32_t) * accStride_);
+  span_ = static_cast<uint32_t>(std::min(std::clamp<size_t>(spans, 1, maxSpan), rowWidth_));
   const size_t positions = rows_ * rowWidth_;
   // Where the weights come in several units, a thread keeps to its own blocks: so they pass through the caches once.
   const bool heavy = layer.heavy;
@@ -100,7 +105,7 @@ void LayerPass::prepare(Scratch& scratch) const {
   size_t starts = 0;
   scratch.merged.reserve(mergedSize(starts));
   scratch.mergedStarts.reserve(starts);
-  scratch.acc.reserve((layer_.heavy ? positions : 1) * accStride_);
+  scratch.acc.reserve((layer_.heavy ? positions : span_) * accStride_);
   scratch.terms.resize(layer_.synapses.size());
   if (!output_.statistics) return;
   scratch.operations.assign(layer_.synapses.size() * chunk_.steps, 0);
@@ -158,13 +163,15 @@ void LayerPass::sumPositions(const Tile& range, uint32_t firstBlock, uint32_t en
     if (heavy) {
       for (size_t unit = 0; unit < layer_.units.size(); ++unit) gatherUnit(range, block, unit, block + 1 < endBlock, scratch);
     }
-    Position at(range.begin, layer_.shape);
-    for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
+    for (size_t i = range.begin, count; i < range.end; i += count) {
+      const Position at(i, layer_.shape);
       const size_t position = i - range.begin;
+      count = std::min<size_t>(span_, rowWidth_ - static_cast<size_t>(at.x));
+      int32_t* acc = scratch.acc.data() + (heavy ? position * accStride_ : 0);
       for (size_t unit = 0; unit < layer_.units.size() && !heavy; ++unit) {
-        gatherOne(position, range.end - range.begin, block, unit, scratch.acc.data(), scratch);
+        gather(position, static_cast<uint32_t>(count), range.end - range.begin, block, unit, acc, scratch);
       }
-      finishPosition(i, at, block, scratch.acc.data() + (heavy ? position * accStride_ : 0), scratch);
+      finishSpan(i, at, static_cast<uint32_t>(count), block, acc, scratch);
     }
   }
 }
@@ -350,24 +357,26 @@ void LayerPass::gatherUnit(const Tile& range, uint32_t block, size_t unit, bool 
   const uint8_t* ahead = next != nullptr ? weightsOf(*next, block + (last ? 1 : 0)) : nullptr;
   const size_t positions = range.end - range.begin;
   const size_t share = next != nullptr ? divideUp(unitSize(*next), positions * cacheLine) * cacheLine : 0;
-  for (size_t i = 0; i < positions; ++i) {
-    for (size_t byte = i * share; byte < (i + 1) * share; byte += cacheLine) prefetch(ahead + byte);
-    gatherOne(i, positions, block, unit, scratch.acc.data() + i * accStride_, scratch);
+  for (size_t i = 0, count; i < positions; i += count) {
+    count = std::min<size_t>(span_, positions - i);
+    for (size_t byte = i * share; byte < (i + count) * share; byte += cacheLine) prefetch(ahead + byte);
+    gather(i, static_cast<uint32_t>(count), positions, block, unit, scratch.acc.data() + i * accStride_, scratch);
   }
 }
 
-void LayerPass::gatherOne(size_t position, size_t positions, uint32_t block, size_t index, int32_t* acc,
-                          const Scratch& scratch) const {
+/// One unit over `count` positions of a tile, from number `position` of `positions` on.
+void LayerPass::gather(size_t position, uint32_t count, size_t positions, uint32_t block, size_t index, int32_t* acc,
+                       const Scratch& scratch) const {
   const Unit& unit = layer_.units[index];
   const Synapse& s = layer_.synapses[unit.synapse];
   GatherFn* kernel = s.wide ? chunk_.kernels->gather_i16 : chunk_.kernels->gather_i8;
-  const size_t end = index * positions + position;
-  const uint32_t first = end == 0 ? 0 : scratch.segmentEnds[end - 1];
+  const uint32_t* ends = scratch.segmentEnds.data() + index * positions + position;
+  const uint32_t first = index + position == 0 ? 0 : ends[-1];
   const uint32_t* indices = s.merged ? scratch.merged.data() : chunk_.storeOf(chunk_.sourceOf(s)).indices.data();
-  const Field field = {indices, scratch.segments.data() + first, scratch.segmentEnds[end] - first};
+  const Fields fields = {indices, scratch.segments.data(), ends, first, count, accStride_};
   // Four steps before the layer starts are two pairs that nobody reads.
   const uint32_t unread = output_.waits / 4 * 2;
-  kernel(s.rows.data() + block * s.blockBytes, field, chunk_.lists.pairs + unread, chunk_.lists.pairCount - unread, layer_.width, unit.firstColumn != 0,
+  kernel(s.rows.data() + block * s.blockBytes, fields, chunk_.lists.pairs + unread, chunk_.lists.pairCount - unread, layer_.width, unit.firstColumn != 0,
          acc + unit.synapse * chunk_.steps * layer_.width);
 }
 
@@ -399,36 +408,45 @@ void LayerPass::accumulateAnalog(const Synapse& s, const Position& at, uint32_t 
   }
 }
 
-/// The sums of the gathering synapses are in `acc`; adds those of the others, integrates and fires.
-void LayerPass::finishPosition(size_t index, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) {
+/// The sums of the gathering synapses of some adjacent positions are in `acc`; adds those of the others, integrates and fires.
+void LayerPass::finishSpan(size_t index, const Position& at, uint32_t count, uint32_t block, int32_t* acc, Scratch& scratch) {
   for (size_t i = 0; i < layer_.synapses.size(); ++i, acc += static_cast<size_t>(chunk_.steps) * layer_.width) {
     const Synapse& s = layer_.synapses[i];
     Term& term = scratch.terms[i];
     const int32_t* multiplier = s.multiplier.data() + static_cast<size_t>(block) * layer_.width;
     const bool constant = s.analog() && chunk_.frames == 1;
-    term = {nullptr, acc, constant ? 0 : layer_.width, multiplier, s.half, s.shift};
+    term = {nullptr, acc, constant ? 0 : layer_.width, multiplier, s.half, s.shift, accStride_};
+    const auto forEach = [&](const auto& accumulate) {
+      Position one = at;
+      for (uint32_t p = 0; p < count; ++p, ++one.x) accumulate(one, acc + p * accStride_);
+    };
     switch (s.method) {
       case Method::gather: break;
-      case Method::grouped: accumulateGrouped(chunk_, s, layer_, at, block, acc); break;
+      case Method::grouped:
+        forEach([&](const Position& one, int32_t* sums) { accumulateGrouped(chunk_, s, layer_, one, block, sums); });
+        break;
       case Method::identity:
         if (layer_.spiking && s.geometry.poolSize() == 1 && output_.waits == 0) {
           term.words = identityWords(s, at, block);
+          term.positionStride = static_cast<size_t>(s.geometry.stride.x * s.geometry.poolStride.x) * chunk_.wordStride(chunk_.sourceOf(s));
           break;
         }
         [[fallthrough]];
       case Method::depthwise:
-        accumulateDiagonal(chunk_, s, layer_, at, block, acc);
+        forEach([&](const Position& one, int32_t* sums) { accumulateDiagonal(chunk_, s, layer_, one, block, sums); });
         term.stepStride = layer_.wordsOf(block);
         break;
       case Method::dense:
       case Method::denseGrouped:
-      case Method::denseIdentity: accumulateAnalog(s, at, block, acc, scratch); break;
+      case Method::denseIdentity:
+        forEach([&](const Position& one, int32_t* sums) { accumulateAnalog(s, one, block, sums, scratch); });
+        break;
     }
   }
   if (layer_.spiking) {
-    fire(index, block, scratch);
+    fire(index, count, block, scratch);
   } else {
-    readOut(index, block, scratch);
+    readOut(index, count, block, scratch);
   }
 }
 
@@ -462,36 +480,44 @@ void LayerPass::waitPosition(size_t index, uint32_t block) {
   for (size_t w = 0; w < words; ++w) output_.after[at + w] = potential != nullptr ? potential[w] : 0;
 }
 
-void LayerPass::fire(size_t index, uint32_t block, Scratch& scratch) {
+void LayerPass::fire(size_t index, uint32_t count, uint32_t block, Scratch& scratch) {
   const size_t first = static_cast<size_t>(block) * layer_.width;
-  const size_t at = index * layer_.channelStride() + first;
+  const size_t stride = layer_.channelStride();
+  const size_t at = index * stride + first;
+  const bool carried = output_.before != nullptr;
   const Neurons neurons = {layer_.bias.data() + first, layer_.threshold.data() + first,
-                           output_.before != nullptr ? output_.before + at : layer_.initialPotential.data() + first,
-                           output_.after != nullptr ? output_.after + at : nullptr};
-  uint8_t* words = chunk_.storeOf(layer_).words.data() + index * chunk_.wordStride(layer_) + first * chunk_.word.bytes;
+                           carried ? output_.before + at : layer_.initialPotential.data() + first,
+                           output_.after != nullptr ? output_.after + at : nullptr, carried ? stride : 0, stride};
+  const size_t wordStride = chunk_.wordStride(layer_);
+  uint8_t* words = chunk_.storeOf(layer_).words.data() + index * wordStride + first * chunk_.word.bytes;
   const uint32_t waits = output_.waits;
-  for (Term& term : scratch.terms) term.acc += static_cast<size_t>(waits) * term.stepStride;
+  for (Term& term : scratch.terms) {
+    if (term.words == nullptr) term.acc += static_cast<size_t>(waits) * term.stepStride;
+  }
   chunk_.word.fire(scratch.terms.data(), static_cast<uint32_t>(scratch.terms.size()), neurons, chunk_.steps - waits,
-                   layer_.wordsOf(block), words);
-  if (waits > 0) delayWords(words, chunk_.word.bytes, layer_.wordsOf(block), waits);
+                   layer_.wordsOf(block), {count, wordStride}, words);
+  if (waits == 0) return;
+  for (uint32_t p = 0; p < count; ++p) delayWords(words + p * wordStride, chunk_.word.bytes, layer_.wordsOf(block), waits);
 }
 
-void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
+void LayerPass::readOut(size_t index, uint32_t count, uint32_t block, const Scratch& scratch) {
   const size_t classes = static_cast<size_t>(layer_.shape.channels);
   const size_t first = static_cast<size_t>(block) * layer_.width;
-  for (size_t w = 0; w < layer_.width && first + w < classes; ++w) {
-    const size_t at = index * layer_.channelStride() + first + w;
-    uint32_t potential = output_.before != nullptr ? static_cast<uint32_t>(output_.before[at]) : 0;
-    for (uint32_t t = 0; t < chunk_.steps; ++t) {
-      if (t >= output_.waits) potential += static_cast<uint32_t>(layer_.bias[first + w]);
-      for (const Term& term : scratch.terms) {
-        const uint32_t acc = static_cast<uint32_t>(term.acc[static_cast<size_t>(t) * term.stepStride + w]);
-        const uint32_t scaled = acc * static_cast<uint32_t>(term.multiplier[w]) + static_cast<uint32_t>(term.half);
-        if (t >= output_.waits) potential += static_cast<uint32_t>(static_cast<int32_t>(scaled) >> term.shift);
+  for (uint32_t p = 0; p < count; ++p) {
+    for (size_t w = 0; w < layer_.width && first + w < classes; ++w) {
+      const size_t at = (index + p) * layer_.channelStride() + first + w;
+      uint32_t potential = output_.before != nullptr ? static_cast<uint32_t>(output_.before[at]) : 0;
+      for (uint32_t t = 0; t < chunk_.steps; ++t) {
+        if (t >= output_.waits) potential += static_cast<uint32_t>(layer_.bias[first + w]);
+        for (const Term& term : scratch.terms) {
+          const uint32_t acc = static_cast<uint32_t>(term.accOf(p)[static_cast<size_t>(t) * term.stepStride + w]);
+          const uint32_t scaled = acc * static_cast<uint32_t>(term.multiplier[w]) + static_cast<uint32_t>(term.half);
+          if (t >= output_.waits) potential += static_cast<uint32_t>(static_cast<int32_t>(scaled) >> term.shift);
+        }
+        output_.potentials[(t * output_.totalImages + index + p) * classes + first + w] = static_cast<int32_t>(potential);
       }
-      output_.potentials[(t * output_.totalImages + index) * classes + first + w] = static_cast<int32_t>(potential);
+      if (output_.after != nullptr) output_.after[at] = static_cast<int32_t>(potential);
     }
-    if (output_.after != nullptr) output_.after[at] = static_cast<int32_t>(potential);
   }
 }
 

@@ -17,7 +17,7 @@ struct Scratch {
   std::vector<ListedCell> cells;     ///< of these rows
   std::vector<Segment> segments;
   std::vector<uint32_t> segmentEnds; ///< [unit][position of the tile]
-  Buffer<int32_t> acc;               ///< [position][synapse][steps][width]
+  Buffer<int32_t> acc;               ///< [position of a span, or of the tile][synapse][steps][width]
   Buffer<int16_t> patch;
   WindowScratch window;              ///< of max-pooling
   std::vector<Term> terms;
@@ -106,12 +106,12 @@ class LayerPass {
   const uint8_t* weightsOf(const Unit& unit, uint32_t block) const;
   size_t unitSize(const Unit& unit) const;
   const void* identityWords(const Synapse& synapse, const Position& at, uint32_t block) const;
-  void gatherOne(size_t position, size_t positions, uint32_t block, size_t unit, int32_t* acc, const Scratch& scratch) const;
+  void gather(size_t position, uint32_t count, size_t positions, uint32_t block, size_t unit, int32_t* acc, const Scratch& scratch) const;
   void gatherUnit(const Tile& range, uint32_t block, size_t unit, bool more, Scratch& scratch) const;
   void accumulateAnalog(const Synapse& synapse, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) const;
-  void finishPosition(size_t index, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch);
-  void fire(size_t index, uint32_t block, Scratch& scratch);
-  void readOut(size_t index, uint32_t block, const Scratch& scratch);
+  void finishSpan(size_t index, const Position& at, uint32_t count, uint32_t block, int32_t* acc, Scratch& scratch);
+  void fire(size_t index, uint32_t count, uint32_t block, Scratch& scratch);
+  void readOut(size_t index, uint32_t count, uint32_t block, const Scratch& scratch);
   void finishTile(size_t index, Scratch& scratch);
   void listSpikes(size_t index, Scratch& scratch);
   void countSpikes(size_t index) const;
@@ -125,6 +125,7 @@ class LayerPass {
   size_t tiles_;
   size_t groups_;
   size_t accStride_;  ///< of a position
+  uint32_t span_;     ///< adjacent positions of a row that one call of a kernel takes
   Countdowns& groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
 };
 

@@ -12,6 +12,10 @@ struct Term {
   const int32_t* multiplier; ///< [width]
   int32_t half;
   int32_t shift;
+  uint64_t positionStride;   ///< of acc; of `words`, where these are set, in bytes
+
+  const int32_t* accOf(uint32_t position) const { return acc + position * positionStride; }
+  const void* wordsOf(uint32_t position) const { return static_cast<const uint8_t*>(words) + position * positionStride; }
 };
 
 struct Neurons {
@@ -19,15 +23,23 @@ struct Neurons {
   const int32_t* threshold;  ///< [width], > 0
   const int32_t* initial;    ///< [width], potentials before the first step
   int32_t* last = nullptr;   ///< [width], receives those after the last step; may be `initial`. Null: nobody asks
+  uint64_t initialStride = 0;  ///< from position to position
+  uint64_t lastStride = 0;
 };
 
-/// Integrate-and-fire over all steps, reset by subtraction. For t < steps, w < width:
+/// Adjacent output positions.
+struct Positions {
+  uint32_t count;
+  uint64_t wordStride;  ///< of the words written, in bytes
+};
+
+/// Integrate-and-fire over all steps, reset by subtraction. For each position, t < steps, w < width:
 /// v += bias + sum of terms; s = v >= threshold; v -= threshold * s; bit t of words[w] = s.
 ///
-/// words  [width] of 8, 16, 32 or 64 bits, overwritten; bits from `steps` on are 0
+/// words  [position][width] of 8, 16, 32 or 64 bits, overwritten; bits from `steps` on are 0
 /// width  a multiple of 16
 /// Accumulator: int32, modulo 2^32; exact for a checked model.
 using FireFn = void(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                    void* words);
+                    const Positions& positions, void* words);
 
 }  // namespace noisefloor

@@ -17,16 +17,17 @@ inline __m256i where8(const Word* words, uint32_t t, __m256i x) {
 inline __m256i load8(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 
 template <typename Word>
-inline __m256i current(const Term* terms, uint32_t termCount, __m256i bias, uint32_t step, uint32_t w) {
+inline __m256i current(const Term* terms, uint32_t termCount, __m256i bias, uint32_t step, uint32_t position,
+                       uint32_t w) {
   __m256i sum = bias;
   for (uint32_t i = 0; i < termCount; ++i) {
     const Term& term = terms[i];
     const __m256i multiplier = load8(term.multiplier + w);
     if (term.words != nullptr) {
-      sum = _mm256_add_epi32(sum, where8(static_cast<const Word*>(term.words) + w, step, multiplier));
+      sum = _mm256_add_epi32(sum, where8(static_cast<const Word*>(term.wordsOf(position)) + w, step, multiplier));
       continue;
     }
-    const __m256i acc = load8(term.acc + static_cast<uint64_t>(step) * term.stepStride + w);
+    const __m256i acc = load8(term.accOf(position) + static_cast<uint64_t>(step) * term.stepStride + w);
     __m256i product = _mm256_mullo_epi32(acc, multiplier);
     if (term.shift != 0) {
       product = _mm256_sra_epi32(_mm256_add_epi32(product, _mm256_set1_epi32(term.half)), _mm_cvtsi32_si128(term.shift));
@@ -80,38 +81,41 @@ struct Lanes {
 /// Any terms.
 template <typename Word>
 __attribute__((noinline)) void fireTerms(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,
-                                         uint32_t width, Word* words) {
+                                         uint32_t width, uint32_t position, Word* words) {
   for (uint32_t w = 0; w < width; w += 8) {
     const __m256i bias = load8(neurons.bias + w);
     const __m256i threshold = load8(neurons.threshold + w);
-    __m256i v = load8(neurons.initial + w);
+    __m256i v = load8(neurons.initial + position * neurons.initialStride + w);
     __m256i word[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (uint32_t half = 0; half < (sizeof(Word) == 8 ? 2U : 1U); ++half) {
       __m256i bit = _mm256_set1_epi32(1);
       const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
       for (uint32_t t = 32 * half; t < end; ++t, bit = _mm256_slli_epi32(bit, 1)) {
-        v = _mm256_add_epi32(v, current<Word>(terms, termCount, bias, t, w));
+        v = _mm256_add_epi32(v, current<Word>(terms, termCount, bias, t, position, w));
         Lanes::fire(v, threshold, word[half], bit);
       }
     }
     store8(words + w, word[0], word[1]);
-    if (neurons.last != nullptr) _mm256_storeu_si256(reinterpret_cast<__m256i*>(neurons.last + w), v);
+    if (neurons.last != nullptr) _mm256_storeu_si256(reinterpret_cast<__m256i*>(neurons.last + position * neurons.lastStride + w), v);
   }
 }
 
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                 void* words) {
-  Word* const out = static_cast<Word*>(words);
-  if (!firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, out)) fireTerms(terms, termCount, neurons, steps, width, out);
+                 const Positions& positions, void* words) {
+  uint8_t* const out = static_cast<uint8_t*>(words);
+  if (firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, positions, out)) return;
+  for (uint32_t p = 0; p < positions.count; ++p) {
+    fireTerms(terms, termCount, neurons, steps, width, p, reinterpret_cast<Word*>(out + p * positions.wordStride));
+  }
 }
 
 }  // namespace
 
 #define NF_FIRE(name, Word)                                                                                  \
   void name##__avx2(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,           \
-                    uint32_t width, void* words) {                                                           \
-    fire<Word>(terms, termCount, neurons, steps, width, words);                                              \
+                    uint32_t width, const Positions& positions, void* words) { \
+    fire<Word>(terms, termCount, neurons, steps, width, positions, words);                                              \
   }
 NF_FIRE(fire_u8, uint8_t)
 NF_FIRE(fire_u16, uint16_t)

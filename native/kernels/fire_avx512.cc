@@ -8,16 +8,17 @@ namespace noisefloor {
 namespace {
 
 template <typename Word>
-inline __m512i current(const Term* terms, uint32_t termCount, __m512i bias, uint32_t step, uint32_t w) {
+inline __m512i current(const Term* terms, uint32_t termCount, __m512i bias, uint32_t step, uint32_t position,
+                       uint32_t w) {
   __m512i sum = bias;
   for (uint32_t i = 0; i < termCount; ++i) {
     const Term& term = terms[i];
     const __m512i multiplier = _mm512_loadu_si512(term.multiplier + w);
     if (term.words != nullptr) {
-      sum = _mm512_mask_add_epi32(sum, mask16(static_cast<const Word*>(term.words) + w, step), sum, multiplier);
+      sum = _mm512_mask_add_epi32(sum, mask16(static_cast<const Word*>(term.wordsOf(position)) + w, step), sum, multiplier);
       continue;
     }
-    const __m512i acc = _mm512_loadu_si512(term.acc + static_cast<uint64_t>(step) * term.stepStride + w);
+    const __m512i acc = _mm512_loadu_si512(term.accOf(position) + static_cast<uint64_t>(step) * term.stepStride + w);
     __m512i product = _mm512_mullo_epi32(acc, multiplier);
     if (term.shift != 0) {
       product = _mm512_sra_epi32(_mm512_add_epi32(product, _mm512_set1_epi32(term.half)), _mm_cvtsi32_si128(term.shift));
@@ -69,38 +70,41 @@ struct Lanes {
 /// Any terms.
 template <typename Word>
 __attribute__((noinline)) void fireTerms(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,
-                                         uint32_t width, Word* words) {
+                                         uint32_t width, uint32_t position, Word* words) {
   for (uint32_t w = 0; w < width; w += 16) {
     const __m512i bias = _mm512_loadu_si512(neurons.bias + w);
     const __m512i threshold = _mm512_loadu_si512(neurons.threshold + w);
-    __m512i v = _mm512_loadu_si512(neurons.initial + w);
+    __m512i v = _mm512_loadu_si512(neurons.initial + position * neurons.initialStride + w);
     __m512i word[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     for (uint32_t half = 0; half < (sizeof(Word) == 8 ? 2U : 1U); ++half) {
       __m512i bit = _mm512_set1_epi32(1);
       const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
       for (uint32_t t = 32 * half; t < end; ++t, bit = _mm512_slli_epi32(bit, 1)) {
-        v = _mm512_add_epi32(v, current<Word>(terms, termCount, bias, t, w));
+        v = _mm512_add_epi32(v, current<Word>(terms, termCount, bias, t, position, w));
         Lanes::fire(v, threshold, word[half], bit);
       }
     }
     store16(words + w, word[0], word[1]);
-    if (neurons.last != nullptr) _mm512_storeu_si512(neurons.last + w, v);
+    if (neurons.last != nullptr) _mm512_storeu_si512(neurons.last + position * neurons.lastStride + w, v);
   }
 }
 
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                 void* words) {
-  Word* const out = static_cast<Word*>(words);
-  if (!firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, out)) fireTerms(terms, termCount, neurons, steps, width, out);
+                 const Positions& positions, void* words) {
+  uint8_t* const out = static_cast<uint8_t*>(words);
+  if (firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, positions, out)) return;
+  for (uint32_t p = 0; p < positions.count; ++p) {
+    fireTerms(terms, termCount, neurons, steps, width, p, reinterpret_cast<Word*>(out + p * positions.wordStride));
+  }
 }
 
 }  // namespace
 
 #define NF_FIRE(name, Word)                                                                                    \
   void name##__avx512(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,           \
-                      uint32_t width, void* words) {                                                           \
-    fire<Word>(terms, termCount, neurons, steps, width, words);                                                \
+                      uint32_t width, const Positions& positions, void* words) { \
+    fire<Word>(terms, termCount, neurons, steps, width, positions, words);                                                \
   }
 NF_FIRE(fire_u8, uint8_t)
 NF_FIRE(fire_u16, uint16_t)

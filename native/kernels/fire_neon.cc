@@ -45,11 +45,11 @@ struct Operand {
 };
 
 template <typename Word>
-inline Operand operandOf(const Term& term, uint32_t half, uint32_t w) {
-  const Word* words = static_cast<const Word*>(term.words);
+inline Operand operandOf(const Term& term, uint32_t half, uint32_t position, uint32_t w) {
   Operand operand;
-  operand.identity = words != nullptr;
-  operand.acc = operand.identity ? nullptr : term.acc + w;
+  operand.identity = term.words != nullptr;
+  const Word* words = operand.identity ? static_cast<const Word*>(term.wordsOf(position)) : nullptr;
+  operand.acc = operand.identity ? nullptr : term.accOf(position) + w;
   operand.stepStride = term.stepStride;
   operand.rounding = vdupq_n_u32(static_cast<uint32_t>(term.half));
   operand.shift = vdupq_n_s32(-term.shift);
@@ -63,20 +63,21 @@ inline Operand operandOf(const Term& term, uint32_t half, uint32_t w) {
 /// The first `held` terms stay in registers for all steps.
 template <typename Word, uint32_t held>
 __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t termCount, const Neurons& neurons,
-                                                     uint32_t steps, uint32_t width, void* words) {
+                                                     uint32_t steps, uint32_t width, uint32_t position, Word* words) {
+  const int32_t* initial = neurons.initial + position * neurons.initialStride;
   for (uint32_t w = 0; w < width; w += 8) {
     const uint32x4_t bias[2] = {load4(neurons.bias + w), load4(neurons.bias + w + 4)};
     const uint32x4_t threshold[2] = {load4(neurons.threshold + w), load4(neurons.threshold + w + 4)};
-    uint32x4_t v[2] = {load4(neurons.initial + w), load4(neurons.initial + w + 4)};
+    uint32x4_t v[2] = {load4(initial + w), load4(initial + w + 4)};
     uint32x4_t word[2][2] = {};
     for (uint32_t half = 0; half < sizeof(Word) / 8 + 1; ++half) {
       Operand operands[held + 1];
-      for (uint32_t i = 0; i < held; ++i) operands[i] = operandOf<Word>(terms[i], half, w);
+      for (uint32_t i = 0; i < held; ++i) operands[i] = operandOf<Word>(terms[i], half, position, w);
       uint32x4_t bit = vdupq_n_u32(1);
       const uint32_t end = steps < 32 * half + 32 ? steps : 32 * half + 32;
       for (uint32_t t = 32 * half; t < end; ++t, bit = vaddq_u32(bit, bit)) {
         for (uint32_t i = 0; i < held; ++i) operands[i].addTo(v, t, bit);
-        for (uint32_t i = held; i < termCount; ++i) operandOf<Word>(terms[i], half, w).addTo(v, t, bit);
+        for (uint32_t i = held; i < termCount; ++i) operandOf<Word>(terms[i], half, position, w).addTo(v, t, bit);
         for (int i = 0; i < 2; ++i) {
           v[i] = vaddq_u32(v[i], bias[i]);
           const uint32x4_t spikes = vcgeq_s32(vreinterpretq_s32_u32(v[i]), vreinterpretq_s32_u32(threshold[i]));
@@ -88,26 +89,33 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
       for (int i = 0; i < 2; ++i) word[i][half] = vshlq_u32(word[i][half], down);
     }
     for (int i = 0; i < 2; ++i) {
-      store4(static_cast<Word*>(words) + w + 4 * i, word[i][0], word[i][1]);
-      if (neurons.last != nullptr) vst1q_s32(neurons.last + w + 4 * i, vreinterpretq_s32_u32(v[i]));
+      store4(words + w + 4 * i, word[i][0], word[i][1]);
+      if (neurons.last != nullptr) vst1q_s32(neurons.last + position * neurons.lastStride + w + 4 * i, vreinterpretq_s32_u32(v[i]));
     }
   }
 }
 
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                 void* words) {
-  if (termCount == 1) return fireTerms<Word, 1>(terms, 1, neurons, steps, width, words);
-  if (termCount == 2) return fireTerms<Word, 2>(terms, 2, neurons, steps, width, words);
-  fireTerms<Word, 0>(terms, termCount, neurons, steps, width, words);
+                 const Positions& positions, void* words) {
+  for (uint32_t p = 0; p < positions.count; ++p) {
+    Word* const out = reinterpret_cast<Word*>(static_cast<uint8_t*>(words) + p * positions.wordStride);
+    if (termCount == 1) {
+      fireTerms<Word, 1>(terms, 1, neurons, steps, width, p, out);
+    } else if (termCount == 2) {
+      fireTerms<Word, 2>(terms, 2, neurons, steps, width, p, out);
+    } else {
+      fireTerms<Word, 0>(terms, termCount, neurons, steps, width, p, out);
+    }
+  }
 }
 
 }  // namespace
 
 #define NF_FIRE(name, Word)                                                                                  \
   void name##__neon(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,           \
-                    uint32_t width, void* words) {                                                           \
-    fire<Word>(terms, termCount, neurons, steps, width, words);                                              \
+                    uint32_t width, const Positions& positions, void* words) { \
+    fire<Word>(terms, termCount, neurons, steps, width, positions, words);                                              \
   }
 NF_FIRE(fire_u8, uint8_t)
 NF_FIRE(fire_u16, uint16_t)

@@ -14,20 +14,23 @@ struct Segment {
   int64_t base;            ///< added to an index, it gives the number of the weight row
 };
 
-/// What a synapse sees at one output position.
-struct Field {
+/// What a synapse sees at some output positions, one after the other.
+struct Fields {
   const uint32_t* indices;   ///< of the source, see IndexFn
   const Segment* segments;
-  uint32_t segmentCount;
+  const uint32_t* ends;      ///< [positions]: where the segments of each end
+  uint32_t first;            ///< segment of the first position
+  uint32_t positions;
+  uint64_t stride;           ///< of `out`, from position to position
 };
 
-/// Sums the weight rows of all spikes:
+/// Sums the weight rows of all spikes of each position:
 /// out[t][w] (+)= sum of row(base + index / indexUnit)[w] over the spikes of step t, for the steps of `pairs`, w < width.
 ///
 /// rows   one block of output channels, 64-byte aligned
 /// width  32 or 64 output channels; i8 also 128 or 256
 /// add    to what `out` holds; else it is overwritten
-/// out    [steps][width]; every step is in one pair
+/// out    [position][steps][width]; every step is in one pair
 ///
 /// Reads up to 3 indices past the end of a list, whatever they are.
 ///
@@ -37,13 +40,25 @@ struct Field {
 ///   i16  lane j is weight[j]; its sum is 256 * (sum of high) + (sum of low)
 /// Accumulators: int16 for high, uint16 for low. |high| <= 128 and low <= 255, so both are exact for up to 255 rows;
 /// the kernels widen to int32 every gatherRun rows. The int32 sum is modulo 2^32: exact for a checked model.
-using GatherFn = void(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+using GatherFn = void(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                       bool add, int32_t* out);
 
 /// Rows of zero weights change nothing, however many: their low bytes are taken off modulo 2^16.
 constexpr uint32_t gatherRun = 252;
 /// Lists hold multiples of this, so that an index times at most 8 is a byte offset in rows of 64: x86 addresses scale by up to 8.
 constexpr uint32_t indexUnit = 8;
+
+/// What a synapse sees at one output position.
+struct Field {
+  const uint32_t* indices;
+  const Segment* segments;
+  uint32_t segmentCount;
+};
+
+inline Field fieldOf(const Fields& fields, uint32_t position) {
+  const uint32_t first = position == 0 ? fields.first : fields.ends[position - 1];
+  return {fields.indices, fields.segments + first, fields.ends[position] - first};
+}
 
 /// A row of zero weights: its low bytes are 128 in rows of int8, 0 in rows of int16.
 struct ZeroRow {

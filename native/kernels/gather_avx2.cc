@@ -60,18 +60,18 @@ struct Int16Rows : VectorRows {
 
 }  // namespace
 
-void gather_i8__avx2(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+void gather_i8__avx2(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                      bool add, int32_t* out) {
-  if (width == 256) return gather<Int8Rows, 64, 256>(rows, field, pairs, pairCount, add, out);
-  if (width == 128) return gather<Int8Rows, 64, 128>(rows, field, pairs, pairCount, add, out);
-  if (width == 64) return gather<Int8Rows, 64, 64>(rows, field, pairs, pairCount, add, out);
-  gather<Int8Rows, 32, 32>(rows, field, pairs, pairCount, add, out);
+  if (width == 256) return gather<Int8Rows, 64, 256>(rows, fields, pairs, pairCount, add, out);
+  if (width == 128) return gather<Int8Rows, 64, 128>(rows, fields, pairs, pairCount, add, out);
+  if (width == 64) return gather<Int8Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
+  gather<Int8Rows, 32, 32>(rows, fields, pairs, pairCount, add, out);
 }
 
-void gather_i16__avx2(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+void gather_i16__avx2(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                       bool add, int32_t* out) {
-  if (width == 64) return gather<Int16Rows, 64, 64>(rows, field, pairs, pairCount, add, out);
-  gather<Int16Rows, 32, 32>(rows, field, pairs, pairCount, add, out);
+  if (width == 64) return gather<Int16Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
+  gather<Int16Rows, 32, 32>(rows, fields, pairs, pairCount, add, out);
 }
 
 }  // namespace noisefloor

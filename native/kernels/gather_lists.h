@@ -155,10 +155,13 @@ inline void gatherPart(const uint8_t* rows, const Field& field, const StepPair* 
 
 /// `part` channels at a time, as many as there are registers for: a list is walked once for each part.
 template <typename Rows, uint32_t part, uint32_t width>
-inline void gather(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, bool add,
+inline void gather(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, bool add,
                    int32_t* out) {
-  for (uint32_t first = 0; first < width; first += part) {
-    gatherPart<Rows, part, width>(rows + Rows::bytes(first), field, pairs, pairCount, add, out + first);
+  for (uint32_t position = 0; position < fields.positions; ++position, out += fields.stride) {
+    const Field field = fieldOf(fields, position);
+    for (uint32_t first = 0; first < width; first += part) {
+      gatherPart<Rows, part, width>(rows + Rows::bytes(first), field, pairs, pairCount, add, out + first);
+    }
   }
 }
 

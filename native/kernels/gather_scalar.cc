@@ -42,7 +42,7 @@ inline void addList(const uint8_t* rows, const Field& field, uint32_t list, uint
 }
 
 template <typename Rows>
-inline void gather(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+inline void gatherField(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                    bool add, int32_t* out) {
   for (uint32_t p = 0; p < pairCount; ++p) {
     const StepPair& pair = pairs[p];
@@ -57,16 +57,24 @@ inline void gather(const uint8_t* rows, const Field& field, const StepPair* pair
   }
 }
 
-}  // namespace
-
-void gather_i8__scalar(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
-                       bool add, int32_t* out) {
-  gather<Int8Rows>(rows, field, pairs, pairCount, width, add, out);
+template <typename Rows>
+inline void gather(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                   bool add, int32_t* out) {
+  for (uint32_t position = 0; position < fields.positions; ++position, out += fields.stride) {
+    gatherField<Rows>(rows, fieldOf(fields, position), pairs, pairCount, width, add, out);
+  }
 }
 
-void gather_i16__scalar(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+}  // namespace
+
+void gather_i8__scalar(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                       bool add, int32_t* out) {
+  gather<Int8Rows>(rows, fields, pairs, pairCount, width, add, out);
+}
+
+void gather_i16__scalar(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                         bool add, int32_t* out) {
-  gather<Int16Rows>(rows, field, pairs, pairCount, width, add, out);
+  gather<Int16Rows>(rows, fields, pairs, pairCount, width, add, out);
 }
 
 }  // namespace noisefloor

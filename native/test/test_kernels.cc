@@ -44,8 +44,6 @@ struct FieldCase {
   std::vector<uint32_t> indices;
   std::vector<std::vector<uint32_t>> starts;
   std::vector<Segment> segments;
-
-  Field field() const { return {indices.data(), segments.data(), static_cast<uint32_t>(segments.size())}; }
 };
 
 constexpr uint32_t rowCount = 137;
@@ -99,20 +97,28 @@ void checkGather(GatherFn* kernel, bool wide) {
             const StepLists lists = stepLists(steps);
             const FieldCase f = makeFieldCase(lists.listCount, segmentCount, longest);
             for (bool add : {false, true}) {
-              std::vector<int32_t> expected(steps * width, add ? guard : 0);
-              for (uint32_t l = 0; l < lists.listCount; ++l) {
-                for (const Segment& s : f.segments) {
-                  const uint32_t* starts = s.starts + l * s.listStride;
-                  for (uint32_t i = starts[0]; i < starts[s.positions]; ++i) {
-                    const size_t row = static_cast<size_t>(s.base + f.indices[i] / indexUnit);
-                    addRow(weights.data() + row * width, width, lists.rules[l].value, expected);
+              // Two positions: some of the segments from the second one on, and the others.
+              const uint32_t first = segmentCount < 2 ? 0 : 1;
+              const uint32_t ends[] = {(first + segmentCount) / 2, segmentCount};
+              const size_t stride = steps * width + 8;
+              std::vector<int32_t> out(2 * stride, guard);
+              kernel(rows.data(), {f.indices.data(), f.segments.data(), ends, first, 2, stride}, lists.pairs, lists.pairCount, width, add, out.data());
+              for (uint32_t p = 0; p < 2; ++p) {
+                std::vector<int32_t> expected(steps * width, add ? guard : 0);
+                for (uint32_t l = 0; l < lists.listCount; ++l) {
+                  for (uint32_t k = p == 0 ? first : ends[0]; k < ends[p]; ++k) {
+                    const Segment& s = f.segments[k];
+                    const uint32_t* starts = s.starts + l * s.listStride;
+                    for (uint32_t i = starts[0]; i < starts[s.positions]; ++i) {
+                      const size_t row = static_cast<size_t>(s.base + f.indices[i] / indexUnit);
+                      addRow(weights.data() + row * width, width, lists.rules[l].value, expected);
+                    }
                   }
                 }
+                const auto begin = out.begin() + static_cast<std::ptrdiff_t>(p * stride);
+                CHECK(std::equal(expected.begin(), expected.end(), begin));
+                CHECK(std::count(begin + steps * width, begin + static_cast<std::ptrdiff_t>(stride), guard) == 8);
               }
-              std::vector<int32_t> out(steps * width + 8, guard);
-              kernel(rows.data(), f.field(), lists.pairs, lists.pairCount, width, add, out.data());
-              CHECK(std::equal(expected.begin(), expected.end(), out.begin()));
-              CHECK(std::count(out.end() - 8, out.end(), guard) == 8);
             }
           }
         }
@@ -197,8 +203,12 @@ void checkDiagonal(DiagonalFn* kernel) {
   }
 }
 
+constexpr uint32_t firePositions = 3;
+
+/// Of three positions, with a gap between them.
 template <typename Word>
 struct FireCase {
+  uint32_t stride;  ///< of words and potentials
   std::vector<int32_t> acc[3], multiplier[3];
   std::vector<Word> words;  ///< of the source of term 2, an identity
   std::vector<int32_t> bias, threshold, initial;
@@ -208,17 +218,21 @@ struct FireCase {
 template <typename Word>
 FireCase<Word> makeFireCase(uint32_t steps, uint32_t width, uint32_t termCount) {
   FireCase<Word> f;
-  f.words = randomWords<Word>(width, steps, 2);
+  f.stride = width + 5;
+  f.words = randomWords<Word>(firePositions * f.stride, steps, 2);
   for (uint32_t w = 0; w < width; ++w) {
     f.bias.push_back(uniform(-200, 400));
     f.threshold.push_back(uniform(1, 2000));
-    f.initial.push_back(f.threshold.back() / 2);
   }
+  for (uint32_t i = 0; i < firePositions * f.stride; ++i) f.initial.push_back(uniform(-500, 1000));
   for (uint32_t i = 0; i < termCount; ++i) {
     const bool analog = i == 1;
-    for (uint32_t k = 0; k < (analog ? width : steps * width); ++k) f.acc[i].push_back(uniform(-1000, 1400));
+    const uint32_t accStride = (analog ? width : steps * width) + 3;
+    for (uint32_t k = 0; k < firePositions * accStride; ++k) f.acc[i].push_back(uniform(-1000, 1400));
     for (uint32_t w = 0; w < width; ++w) f.multiplier[i].push_back(i == 2 ? uniform(1, 900) : uniform(1, 4));
-    f.terms.push_back({i == 2 ? f.words.data() : nullptr, f.acc[i].data(), analog ? 0 : width, f.multiplier[i].data(), analog ? 4 : 0, analog ? 3 : 0});
+    const bool identity = i == 2;
+    f.terms.push_back({identity ? f.words.data() : nullptr, f.acc[i].data(), analog ? 0 : width, f.multiplier[i].data(), analog ? 4 : 0, analog ? 3 : 0,
+                       identity ? f.stride * sizeof(Word) : accStride});
   }
   return f;
 }
@@ -229,18 +243,19 @@ struct Fired {
 };
 
 template <typename Word>
-Fired expectedFire(const FireCase<Word>& f, uint32_t steps, uint32_t w) {
-  int64_t v = f.initial[w];
+Fired expectedFire(const FireCase<Word>& f, uint32_t steps, uint32_t position, uint32_t w, int32_t initial) {
+  int64_t v = initial;
   uint64_t word = 0;
   for (uint32_t t = 0; t < steps; ++t) {
     v += f.bias[w];
     for (size_t i = 0; i < f.terms.size(); ++i) {
       const Term& term = f.terms[i];
       if (term.words != nullptr) {
-        v += ((f.words[w] >> t) & 1) != 0 ? term.multiplier[w] : 0;
+        v += ((f.words[position * f.stride + w] >> t) & 1) != 0 ? term.multiplier[w] : 0;
         continue;
       }
-      v += (int64_t{term.acc[t * term.stepStride + w]} * term.multiplier[w] + term.half) >> term.shift;
+      const int64_t acc = f.acc[i][position * term.positionStride + t * term.stepStride + w];
+      v += (acc * term.multiplier[w] + term.half) >> term.shift;
     }
     if (v < f.threshold[w]) continue;
     v -= f.threshold[w];
@@ -249,31 +264,39 @@ Fired expectedFire(const FireCase<Word>& f, uint32_t steps, uint32_t w) {
   return {word, v};
 }
 
+/// Potentials of each position of its own, stored elsewhere or in place, or the same for all.
+template <typename Word>
+void checkFire(FireFn* kernel, uint32_t steps, uint32_t width, uint32_t termCount) {
+  const FireCase<Word> f = makeFireCase<Word>(steps, width, termCount);
+  const uint32_t size = firePositions * f.stride;
+  const Positions positions = {firePositions, f.stride * sizeof(Word)};
+  for (int kind : {0, 1, 2}) {
+    std::vector<int32_t> potentials = f.initial;
+    std::vector<int32_t> last(size, guard);
+    int32_t* const after = kind == 0 ? nullptr : kind == 1 ? last.data() : potentials.data();
+    const uint64_t initialStride = kind == 1 ? 0 : f.stride;
+    std::vector<Word> words(size, static_cast<Word>(0x5a));
+    kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), potentials.data(), after, initialStride, f.stride}, steps, width, positions, words.data());
+    bool same = true;
+    for (uint32_t i = 0; i < size; ++i) {
+      const uint32_t w = i % f.stride;
+      if (w >= width) {
+        same = same && words[i] == static_cast<Word>(0x5a) && last[i] == guard && potentials[i] == f.initial[i];
+        continue;
+      }
+      const Fired expected = expectedFire(f, steps, i / f.stride, w, f.initial[kind == 1 ? w : i]);
+      same = same && words[i] == expected.word && (after == nullptr || after[i] == expected.last);
+    }
+    CHECK(same);
+  }
+}
+
 template <typename Word>
 void checkFire(FireFn* kernel) {
   for (uint32_t steps : stepCounts) {
     if (!holds<Word>(steps)) continue;
     for (uint32_t width : wordCounts) {
-      for (uint32_t termCount : {0U, 1U, 2U, 3U}) {
-        const FireCase<Word> f = makeFireCase<Word>(steps, width, termCount);
-        std::vector<Word> words(width + 8, static_cast<Word>(0x5a));
-        std::vector<int32_t> last(width + 8, guard);
-        std::vector<int32_t> inPlace = f.initial;
-        kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), f.initial.data(), nullptr}, steps, width, words.data());
-        const std::vector<Word> plain = words;
-        kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), f.initial.data(), last.data()}, steps, width, words.data());
-        CHECK(words == plain);
-        kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), inPlace.data(), inPlace.data()}, steps, width, words.data());
-        CHECK(words == plain);
-        bool same = true;
-        for (uint32_t w = 0; w < width; ++w) {
-          const Fired expected = expectedFire(f, steps, w);
-          same = same && words[w] == expected.word && last[w] == expected.last && inPlace[w] == expected.last;
-        }
-        CHECK(same);
-        CHECK(std::count(words.end() - 8, words.end(), static_cast<Word>(0x5a)) == 8);
-        CHECK(std::count(last.end() - 8, last.end(), guard) == 8);
-      }
+      for (uint32_t termCount : {0U, 1U, 2U, 3U}) checkFire<Word>(kernel, steps, width, termCount);
     }
   }
 }

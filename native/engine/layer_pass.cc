@@ -306,21 +306,23 @@ void LayerPass::addMergedSegments(const Unit& unit, size_t row, Scratch& scratch
   const Geometry& g = s.geometry;
   const uint32_t* starts = mergedStartsOf(unit.synapse, row, scratch);
   const int64_t columnRows = int64_t{g.kernel.y} * chunk_.sourceOf(s).channelStride();
-  const uint32_t listStride = static_cast<uint32_t>(g.source.width) + 1;
-  for (int32_t x = 0; x < layer_.shape.width; ++x) {
-    if (g.pools()) {
-      scratch.segments.push_back({starts + x * g.stride.x * g.poolStride.x, static_cast<uint32_t>(g.poolKernel.x), listStride, 0});
-      scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
-      continue;
+  const int32_t width = g.source.width;
+  const uint32_t listStride = static_cast<uint32_t>(width) + 1;
+  const size_t before = scratch.segments.size();
+  scratch.segments.resize(before + rowWidth_);
+  Segment* segment = scratch.segments.data() + before;
+  if (g.pools()) {
+    const int32_t step = g.stride.x * g.poolStride.x;
+    for (int32_t x = 0; x < layer_.shape.width; ++x) *segment++ = {starts + x * step, static_cast<uint32_t>(g.poolKernel.x), listStride, 0};
+  } else {
+    int32_t left = -g.padding.left;
+    for (int32_t x = 0; x < layer_.shape.width; ++x, left += g.stride.x) {
+      const int32_t begin = std::clamp(left + unit.firstColumn, 0, width);
+      const int32_t end = std::clamp(left + unit.endColumn, begin, width);
+      *segment++ = {starts + begin, static_cast<uint32_t>(end - begin), listStride, -left * columnRows};
     }
-    const Geometry::Range seen = g.kernelColumns(x);
-    const int32_t begin = std::min(std::max(unit.firstColumn, seen.begin), seen.end);
-    const int32_t end = std::max(begin, std::min(unit.endColumn, seen.end));
-    const int32_t left = x * g.stride.x - g.padding.left;
-    scratch.segments.push_back({starts + std::clamp(left + begin, 0, g.source.width), static_cast<uint32_t>(end - begin),
-                                listStride, -left * columnRows});
-    scratch.segmentEnds.push_back(static_cast<uint32_t>(scratch.segments.size()));
   }
+  for (size_t x = 0; x < rowWidth_; ++x) scratch.segmentEnds.push_back(static_cast<uint32_t>(before + x + 1));
 }
 
 void LayerPass::addSegments(const Unit& unit, Position at, Scratch& scratch) const {

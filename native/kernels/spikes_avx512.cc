@@ -168,6 +168,7 @@ inline uint32_t* mergeCells(const ListedCell* cells, uint32_t cellCount, uint32_
   size_t at = 0;
   for (uint32_t x = 0; x < positions; ++x, at += stride) {
     *starts++ = static_cast<uint32_t>(out - merged);
+#pragma GCC unroll 3
     for (const ListedCell* cell = cells; cell < cells + cellCount; ++cell) {
       const __m512i first = _mm512_add_epi32(base, _mm512_set1_epi32(static_cast<int>(cell->offset)));
       const uint8_t* words = static_cast<const uint8_t*>(cell->words) + at;

@@ -95,8 +95,15 @@ void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth)
   for (size_t i = 0; i < blockBytes * blocks; ++i) weights[i] = static_cast<uint8_t>(random_());
   std::vector<uint32_t> merged(words.size() * steps + listSlack);
   std::vector<uint32_t> starts(lists.listCount * (shape.width + 1));
-  std::vector<int32_t> out(steps * width);
+  constexpr uint32_t span = 16;
+  std::vector<int32_t> out(span * steps * width);
   const uint32_t inside = shape.width - shape.kernel + 1;
+  std::vector<Segment> segments;
+  std::vector<uint32_t> ends;
+  for (uint32_t x = 0; x < inside; ++x) {
+    segments.push_back({starts.data() + x, shape.kernel, shape.width + 1, -static_cast<int64_t>(x * columnRows)});
+    ends.push_back(x + 1);
+  }
   const auto merge = [&] {
     starts[0] = 0;
     merging.mergeWords_u8(cells.data(), static_cast<uint32_t>(cells.size()), shape.width, stride, lists.rules, lists.listCount,
@@ -104,10 +111,8 @@ void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth)
   };
   const auto gather = [&] {
     for (uint32_t block = 0; block < blocks; ++block) {
-      for (uint32_t x = 0; x < inside; ++x) {
-        const Segment segment = {starts.data() + x, shape.kernel, shape.width + 1, -static_cast<int64_t>(x * columnRows)};
-        const uint32_t end = 1;
-        const Fields fields = {merged.data(), &segment, &end, 0, 1, 0};
+      for (uint32_t x = 0; x < inside; x += span) {
+        const Fields fields = {merged.data(), segments.data(), ends.data() + x, x, std::min(span, inside - x), steps * width};
         kernels.gather_i8(weights.data() + block * blockBytes, fields, lists.pairs, lists.pairCount, width, false, out.data());
       }
     }

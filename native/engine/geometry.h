@@ -51,13 +51,12 @@ struct Geometry {
   /// Place of a tap, numbered row by row, in the order of columns.
   int32_t columnOrder(int32_t tap) const { return tap % kernel.x * kernel.y + tap / kernel.x; }
 
-  /// Kernel rows (columns) from `begin` to `end` that output row (column) `o` sees within the source.
+  /// Kernel rows from `begin` to `end` that output row `oy` sees within the source.
   struct Range {
     int32_t begin;
     int32_t end;
   };
   Range kernelRows(int32_t oy) const { return clipped(oy * stride.y - padding.top, kernel.y, pooledHeight); }
-  Range kernelColumns(int32_t ox) const { return clipped(ox * stride.x - padding.left, kernel.x, pooledWidth); }
 
  private:
   static Range clipped(int32_t first, int32_t size, int32_t extent) {

@@ -99,7 +99,7 @@ void LayerPass::prepare(Scratch& scratch) const {
   for (const Synapse& s : layer_.synapses) {
     const size_t rows = static_cast<size_t>(s.geometry.mergedRows());
     scratch.listedRows.reserve(rows);
-    if (s.merged) scratch.cells.reserve(rows * divideUp(chunk_.sourceOf(s).channelStride(), cellWords));
+    if (s.merged && chunk_.word.mergeWords != nullptr) scratch.cells.reserve(rows * divideUp(chunk_.sourceOf(s).channelStride(), cellWords));
     scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
   }
   size_t starts = 0;
@@ -417,7 +417,7 @@ void LayerPass::finishSpan(size_t index, const Position& at, uint32_t count, uin
     Term& term = scratch.terms[i];
     const int32_t* multiplier = s.multiplier.data() + static_cast<size_t>(block) * layer_.width;
     const bool constant = s.analog() && chunk_.frames == 1;
-    term = {nullptr, acc, constant ? 0 : layer_.width, multiplier, s.half, s.shift, accStride_};
+    term = {nullptr, acc, constant ? 0 : layer_.width, multiplier, s.half, s.shift, accStride_, 0};
     const auto forEach = [&](const auto& accumulate) {
       Position one = at;
       for (uint32_t p = 0; p < count; ++p, ++one.x) accumulate(one, acc + p * accStride_);
@@ -430,7 +430,7 @@ void LayerPass::finishSpan(size_t index, const Position& at, uint32_t count, uin
       case Method::identity:
         if (layer_.spiking && s.geometry.poolSize() == 1 && output_.waits == 0) {
           term.words = identityWords(s, at, block);
-          term.positionStride = static_cast<size_t>(s.geometry.stride.x * s.geometry.poolStride.x) * chunk_.wordStride(chunk_.sourceOf(s));
+          term.wordStride = static_cast<size_t>(s.geometry.stride.x * s.geometry.poolStride.x) * chunk_.wordStride(chunk_.sourceOf(s));
           break;
         }
         [[fallthrough]];
@@ -448,7 +448,7 @@ void LayerPass::finishSpan(size_t index, const Position& at, uint32_t count, uin
   if (layer_.spiking) {
     fire(index, count, block, scratch);
   } else {
-    readOut(index, count, block, scratch);
+    readOut(index, block, scratch);
   }
 }
 
@@ -493,33 +493,30 @@ void LayerPass::fire(size_t index, uint32_t count, uint32_t block, Scratch& scra
   const size_t wordStride = chunk_.wordStride(layer_);
   uint8_t* words = chunk_.storeOf(layer_).words.data() + index * wordStride + first * chunk_.word.bytes;
   const uint32_t waits = output_.waits;
-  for (Term& term : scratch.terms) {
-    if (term.words == nullptr) term.acc += static_cast<size_t>(waits) * term.stepStride;
-  }
+  for (Term& term : scratch.terms) term.acc += static_cast<size_t>(waits) * term.stepStride;
   chunk_.word.fire(scratch.terms.data(), static_cast<uint32_t>(scratch.terms.size()), neurons, chunk_.steps - waits,
                    layer_.wordsOf(block), {count, wordStride}, words);
   if (waits == 0) return;
   for (uint32_t p = 0; p < count; ++p) delayWords(words + p * wordStride, chunk_.word.bytes, layer_.wordsOf(block), waits);
 }
 
-void LayerPass::readOut(size_t index, uint32_t count, uint32_t block, const Scratch& scratch) {
+/// Of the one position that a read-out has.
+void LayerPass::readOut(size_t index, uint32_t block, const Scratch& scratch) {
   const size_t classes = static_cast<size_t>(layer_.shape.channels);
   const size_t first = static_cast<size_t>(block) * layer_.width;
-  for (uint32_t p = 0; p < count; ++p) {
-    for (size_t w = 0; w < layer_.width && first + w < classes; ++w) {
-      const size_t at = (index + p) * layer_.channelStride() + first + w;
-      uint32_t potential = output_.before != nullptr ? static_cast<uint32_t>(output_.before[at]) : 0;
-      for (uint32_t t = 0; t < chunk_.steps; ++t) {
-        if (t >= output_.waits) potential += static_cast<uint32_t>(layer_.bias[first + w]);
-        for (const Term& term : scratch.terms) {
-          const uint32_t acc = static_cast<uint32_t>(term.accOf(p)[static_cast<size_t>(t) * term.stepStride + w]);
-          const uint32_t scaled = acc * static_cast<uint32_t>(term.multiplier[w]) + static_cast<uint32_t>(term.half);
-          if (t >= output_.waits) potential += static_cast<uint32_t>(static_cast<int32_t>(scaled) >> term.shift);
-        }
-        output_.potentials[(t * output_.totalImages + index + p) * classes + first + w] = static_cast<int32_t>(potential);
+  for (size_t w = 0; w < layer_.width && first + w < classes; ++w) {
+    const size_t at = index * layer_.channelStride() + first + w;
+    uint32_t potential = output_.before != nullptr ? static_cast<uint32_t>(output_.before[at]) : 0;
+    for (uint32_t t = 0; t < chunk_.steps; ++t) {
+      if (t >= output_.waits) potential += static_cast<uint32_t>(layer_.bias[first + w]);
+      for (const Term& term : scratch.terms) {
+        const uint32_t acc = static_cast<uint32_t>(term.acc[static_cast<size_t>(t) * term.stepStride + w]);
+        const uint32_t scaled = acc * static_cast<uint32_t>(term.multiplier[w]) + static_cast<uint32_t>(term.half);
+        if (t >= output_.waits) potential += static_cast<uint32_t>(static_cast<int32_t>(scaled) >> term.shift);
       }
-      if (output_.after != nullptr) output_.after[at] = static_cast<int32_t>(potential);
+      output_.potentials[(t * output_.totalImages + index) * classes + first + w] = static_cast<int32_t>(potential);
     }
+    if (output_.after != nullptr) output_.after[at] = static_cast<int32_t>(potential);
   }
 }
 

@@ -111,7 +111,7 @@ class LayerPass {
   void accumulateAnalog(const Synapse& synapse, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) const;
   void finishSpan(size_t index, const Position& at, uint32_t count, uint32_t block, int32_t* acc, Scratch& scratch);
   void fire(size_t index, uint32_t count, uint32_t block, Scratch& scratch);
-  void readOut(size_t index, uint32_t count, uint32_t block, const Scratch& scratch);
+  void readOut(size_t index, uint32_t block, const Scratch& scratch);
   void finishTile(size_t index, Scratch& scratch);
   void listSpikes(size_t index, Scratch& scratch);
   void countSpikes(size_t index) const;
@@ -125,7 +125,7 @@ class LayerPass {
   size_t tiles_;
   size_t groups_;
   size_t accStride_;  ///< of a position
-  uint32_t span_;     ///< adjacent positions of a row that one call of a kernel takes
+  uint32_t span_;     ///< adjacent positions that one call of a kernel takes: of a row, or to gather in a heavy layer, of the tile
   Countdowns& groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
 };
 

@@ -12,25 +12,26 @@ struct Term {
   const int32_t* multiplier; ///< [width]
   int32_t half;
   int32_t shift;
-  uint64_t positionStride;   ///< of acc; of `words`, where these are set, in bytes
+  uint64_t accStride;        ///< from position to position
+  uint64_t wordStride;       ///< the same, in bytes
 
-  const int32_t* accOf(uint32_t position) const { return acc + position * positionStride; }
-  const void* wordsOf(uint32_t position) const { return static_cast<const uint8_t*>(words) + position * positionStride; }
+  const int32_t* accOf(uint32_t position) const { return acc + position * accStride; }
+  const void* wordsOf(uint32_t position) const { return static_cast<const uint8_t*>(words) + position * wordStride; }
 };
 
 struct Neurons {
   const int32_t* bias;       ///< [width]
   const int32_t* threshold;  ///< [width], > 0
   const int32_t* initial;    ///< [width], potentials before the first step
-  int32_t* last = nullptr;   ///< [width], receives those after the last step; may be `initial`. Null: nobody asks
-  uint64_t initialStride = 0;  ///< from position to position
-  uint64_t lastStride = 0;
+  int32_t* last;             ///< [width], receives those after the last step; may be `initial`. Null: nobody asks
+  uint64_t initialStride;    ///< from position to position
+  uint64_t lastStride;
 };
 
 /// Adjacent output positions.
-struct Positions {
+struct Span {
   uint32_t count;
-  uint64_t wordStride;  ///< of the words written, in bytes
+  uint64_t wordStride;  ///< from position to position of the words written, in bytes
 };
 
 /// Integrate-and-fire over all steps, reset by subtraction. For each position, t < steps, w < width:
@@ -40,6 +41,6 @@ struct Positions {
 /// width  a multiple of 16
 /// Accumulator: int32, modulo 2^32; exact for a checked model.
 using FireFn = void(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                    const Positions& positions, void* words);
+                    const Span& span, void* words);
 
 }  // namespace noisefloor

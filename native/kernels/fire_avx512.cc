@@ -91,20 +91,20 @@ __attribute__((noinline)) void fireTerms(const Term* terms, uint32_t termCount, 
 
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                 const Positions& positions, void* words) {
+                 const Span& span, void* words) {
   uint8_t* const out = static_cast<uint8_t*>(words);
-  if (firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, positions, out)) return;
-  for (uint32_t p = 0; p < positions.count; ++p) {
-    fireTerms(terms, termCount, neurons, steps, width, p, reinterpret_cast<Word*>(out + p * positions.wordStride));
+  if (firePlain<Lanes, Word>(terms, termCount, neurons, steps, width, span, out)) return;
+  for (uint32_t p = 0; p < span.count; ++p) {
+    fireTerms(terms, termCount, neurons, steps, width, p, reinterpret_cast<Word*>(out + p * span.wordStride));
   }
 }
 
 }  // namespace
 
-#define NF_FIRE(name, Word)                                                                                    \
-  void name##__avx512(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,           \
-                      uint32_t width, const Positions& positions, void* words) { \
-    fire<Word>(terms, termCount, neurons, steps, width, positions, words);                                                \
+#define NF_FIRE(name, Word)                                                                          \
+  void name##__avx512(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, \
+                      uint32_t width, const Span& span, void* words) {                               \
+    fire<Word>(terms, termCount, neurons, steps, width, span, words);                                \
   }
 NF_FIRE(fire_u8, uint8_t)
 NF_FIRE(fire_u16, uint16_t)

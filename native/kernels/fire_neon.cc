@@ -97,9 +97,9 @@ __attribute__((always_inline)) inline void fireTerms(const Term* terms, uint32_t
 
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                 const Positions& positions, void* words) {
-  for (uint32_t p = 0; p < positions.count; ++p) {
-    Word* const out = reinterpret_cast<Word*>(static_cast<uint8_t*>(words) + p * positions.wordStride);
+                 const Span& span, void* words) {
+  for (uint32_t p = 0; p < span.count; ++p) {
+    Word* const out = reinterpret_cast<Word*>(static_cast<uint8_t*>(words) + p * span.wordStride);
     if (termCount == 1) {
       fireTerms<Word, 1>(terms, 1, neurons, steps, width, p, out);
     } else if (termCount == 2) {
@@ -112,10 +112,10 @@ inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, 
 
 }  // namespace
 
-#define NF_FIRE(name, Word)                                                                                  \
-  void name##__neon(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,           \
-                    uint32_t width, const Positions& positions, void* words) { \
-    fire<Word>(terms, termCount, neurons, steps, width, positions, words);                                              \
+#define NF_FIRE(name, Word)                                                                        \
+  void name##__neon(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, \
+                    uint32_t width, const Span& span, void* words) {                               \
+    fire<Word>(terms, termCount, neurons, steps, width, span, words);                              \
   }
 NF_FIRE(fire_u8, uint8_t)
 NF_FIRE(fire_u16, uint16_t)

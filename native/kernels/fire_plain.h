@@ -58,7 +58,7 @@ inline typename Lanes::Vector constantCurrent(const PlainTerms& terms, const Neu
 /// `groups` vectors of neurons step by step together: one alone would wait for its own compare and reset at each step.
 template <typename Lanes, typename Word, int sums, int identities, int groups>
 __attribute__((always_inline)) inline void fireGroups(const PlainTerms& terms, const Neurons& neurons, uint32_t steps,
-                                                      const Positions& positions, uint32_t w, uint8_t* words) {
+                                                      const Span& span, uint32_t w, uint8_t* words) {
   using Vector = typename Lanes::Vector;
   constexpr uint32_t halves = sizeof(Word) == 8 ? 2 : 1;
   Vector threshold[groups], multiplier[groups][sums + identities + 1];
@@ -69,7 +69,7 @@ __attribute__((always_inline)) inline void fireGroups(const PlainTerms& terms, c
     for (int i = 0; i < sums; ++i) multiplier[g][i] = Lanes::load(terms.sum[i]->multiplier + at);
     for (int i = 0; i < identities; ++i) multiplier[g][sums + i] = Lanes::load(terms.identity[i]->multiplier + at);
   }
-  for (uint32_t p = 0; p < positions.count; ++p) {
+  for (uint32_t p = 0; p < span.count; ++p) {
     Vector constant[groups], v[groups], word[groups][2];
 #pragma GCC unroll 4
     for (int g = 0; g < groups; ++g) {
@@ -98,7 +98,7 @@ __attribute__((always_inline)) inline void fireGroups(const PlainTerms& terms, c
         for (int i = 0; i < sums; ++i) acc[i] += terms.sum[i]->stepStride;
       }
     }
-    Word* const out = reinterpret_cast<Word*>(words + p * positions.wordStride) + w;
+    Word* const out = reinterpret_cast<Word*>(words + p * span.wordStride) + w;
 #pragma GCC unroll 4
     for (int g = 0; g < groups; ++g) {
       Lanes::storeWords(out + Lanes::lanes * g, word[g][0], word[g][1]);
@@ -108,32 +108,32 @@ __attribute__((always_inline)) inline void fireGroups(const PlainTerms& terms, c
 }
 
 template <typename Lanes, typename Word, int sums, int identities>
-inline void fireAll(const PlainTerms& terms, const Neurons& neurons, uint32_t steps, uint32_t width, const Positions& positions,
+inline void fireAll(const PlainTerms& terms, const Neurons& neurons, uint32_t steps, uint32_t width, const Span& span,
                     uint8_t* words) {
   constexpr int groups = 4;
   uint32_t w = 0;
   for (; w + groups * Lanes::lanes <= width; w += groups * Lanes::lanes) {
-    fireGroups<Lanes, Word, sums, identities, groups>(terms, neurons, steps, positions, w, words);
+    fireGroups<Lanes, Word, sums, identities, groups>(terms, neurons, steps, span, w, words);
   }
-  for (; w < width; w += Lanes::lanes) fireGroups<Lanes, Word, sums, identities, 1>(terms, neurons, steps, positions, w, words);
+  for (; w < width; w += Lanes::lanes) fireGroups<Lanes, Word, sums, identities, 1>(terms, neurons, steps, span, w, words);
 }
 
 template <typename Lanes, typename Word, int sums>
-inline void fireSums(const PlainTerms& terms, const Neurons& neurons, uint32_t steps, uint32_t width, const Positions& positions,
+inline void fireSums(const PlainTerms& terms, const Neurons& neurons, uint32_t steps, uint32_t width, const Span& span,
                      uint8_t* words) {
-  if (terms.identities == 0) return fireAll<Lanes, Word, sums, 0>(terms, neurons, steps, width, positions, words);
-  fireAll<Lanes, Word, sums, 1>(terms, neurons, steps, width, positions, words);
+  if (terms.identities == 0) return fireAll<Lanes, Word, sums, 0>(terms, neurons, steps, width, span, words);
+  fireAll<Lanes, Word, sums, 1>(terms, neurons, steps, width, span, words);
 }
 
 /// False where the terms are others: nothing is done then.
 template <typename Lanes, typename Word>
 inline bool firePlain(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                      const Positions& positions, uint8_t* words) {
+                      const Span& span, uint8_t* words) {
   PlainTerms plain;
   if (!arePlain(terms, termCount, plain)) return false;
-  if (plain.sums == 0) fireSums<Lanes, Word, 0>(plain, neurons, steps, width, positions, words);
-  if (plain.sums == 1) fireSums<Lanes, Word, 1>(plain, neurons, steps, width, positions, words);
-  if (plain.sums == 2) fireSums<Lanes, Word, 2>(plain, neurons, steps, width, positions, words);
+  if (plain.sums == 0) fireSums<Lanes, Word, 0>(plain, neurons, steps, width, span, words);
+  if (plain.sums == 1) fireSums<Lanes, Word, 1>(plain, neurons, steps, width, span, words);
+  if (plain.sums == 2) fireSums<Lanes, Word, 2>(plain, neurons, steps, width, span, words);
   return true;
 }
 

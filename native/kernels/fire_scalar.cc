@@ -37,19 +37,19 @@ inline void fireOne(const Term* terms, uint32_t termCount, const Neurons& neuron
 
 template <typename Word>
 inline void fire(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, uint32_t width,
-                 const Positions& positions, void* words) {
-  for (uint32_t p = 0; p < positions.count; ++p) {
-    Word* const out = reinterpret_cast<Word*>(static_cast<uint8_t*>(words) + p * positions.wordStride);
+                 const Span& span, void* words) {
+  for (uint32_t p = 0; p < span.count; ++p) {
+    Word* const out = reinterpret_cast<Word*>(static_cast<uint8_t*>(words) + p * span.wordStride);
     fireOne(terms, termCount, neurons, steps, width, p, out);
   }
 }
 
 }  // namespace
 
-#define NF_FIRE(name, Word)                                                                                    \
-  void name##__scalar(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps,           \
-                      uint32_t width, const Positions& positions, void* words) { \
-    fire<Word>(terms, termCount, neurons, steps, width, positions, words);                                                \
+#define NF_FIRE(name, Word)                                                                          \
+  void name##__scalar(const Term* terms, uint32_t termCount, const Neurons& neurons, uint32_t steps, \
+                      uint32_t width, const Span& span, void* words) {                               \
+    fire<Word>(terms, termCount, neurons, steps, width, span, words);                                \
   }
 NF_FIRE(fire_u8, uint8_t)
 NF_FIRE(fire_u16, uint16_t)

@@ -48,6 +48,17 @@ constexpr uint32_t gatherRun = 252;
 /// Lists hold multiples of this, so that an index times at most 8 is a byte offset in rows of 64: x86 addresses scale by up to 8.
 constexpr uint32_t indexUnit = 8;
 
+/// A row of zero weights: its low bytes are 128 in rows of int8, 0 in rows of int16.
+struct ZeroRow {
+  uint8_t bytes[256];
+};
+
+constexpr ZeroRow makeZeroRow(uint8_t low) {
+  ZeroRow row = {};
+  for (int i = 0; i < 256; i += 2) row.bytes[i] = low;
+  return row;
+}
+
 /// What a synapse sees at one output position.
 struct Field {
   const uint32_t* indices;
@@ -58,17 +69,6 @@ struct Field {
 inline Field fieldOf(const Fields& fields, uint32_t position) {
   const uint32_t first = position == 0 ? fields.first : fields.ends[position - 1];
   return {fields.indices, fields.segments + first, fields.ends[position] - first};
-}
-
-/// A row of zero weights: its low bytes are 128 in rows of int8, 0 in rows of int16.
-struct ZeroRow {
-  uint8_t bytes[256];
-};
-
-constexpr ZeroRow makeZeroRow(uint8_t low) {
-  ZeroRow row = {};
-  for (int i = 0; i < 256; i += 2) row.bytes[i] = low;
-  return row;
 }
 
 }  // namespace noisefloor

@@ -46,7 +46,8 @@ struct ListedCell {
   uint32_t count;     ///< of channels
 };
 
-/// The same from the words, without lists of the single rows: the cells of the rows, row after row, a row's from its first channel on. An index is
+/// The same from the words, without lists of the single rows: the cells of the rows, row after row, a row's from its first channel
+/// on, each of cellWords channels but for the last one, which has the rest of the stride. An index is
 /// indexUnit * (x * stride + channel) + x * advance + offset of its cell.
 using MergeWordsFn = void(const ListedCell* cells, uint32_t cellCount, uint32_t positions, uint32_t stride,
                           const ListRule* rules, uint32_t listCount, uint32_t advance, uint32_t* merged, uint32_t* starts);

@@ -152,10 +152,6 @@ alignas(64) constexpr struct Numbers {
                 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
                 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63}};
 
-}  // namespace
-
-namespace {
-
 /// `whole`: every cell has 64 words.
 template <bool whole>
 inline uint32_t* mergeCells(const ListedCell* cells, uint32_t cellCount, uint32_t positions, uint32_t stride, uint32_t advance,

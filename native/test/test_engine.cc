@@ -88,6 +88,31 @@ TEST_ISA(aReadOutAloneMayStartLater) {
   for (int32_t steps : {2, 3, 5}) compare(engine.run(images.data(), 2, everything(steps), never), simulate(b.model, images, 2, steps), "alone");
 }
 
+TEST_ISA(rowsThatSpansDoNotDivideMatchTheSimulator) {
+  struct Case {
+    int32_t width, channels;
+    std::vector<int32_t> steps;
+  };
+  // The first has weights in units, whose spans go over the ends of rows; 70 steps are two passes, between which potentials stay.
+  for (const Case& of : {Case{7, 200, {12}}, Case{37, 24, {3, 70}}}) {
+    ModelBuilder b(9, {2, 3, of.width});
+    SynapseDescription k3;
+    k3.kernel = {3, 3};
+    k3.padding = {1, 1, 1, 1};
+    const int32_t first = b.spiking({b.conv(inputSource, of.channels, k3)}, of.channels);
+    const int32_t second = b.spiking({b.conv(first, of.channels, k3), b.identity(first)}, of.channels);
+    b.readout(second, 5);
+    const std::vector<float> images = b.images(2);
+    for (int32_t steps : of.steps) {
+      const RunResult expected = simulate(b.model, images, 2, steps);
+      for (unsigned threads : {1U, 2U}) {
+        Engine engine(b.model, isa, threads);
+        compare(engine.run(images.data(), 2, everything(steps), never), expected, "width " + std::to_string(of.width) + ", T=" + std::to_string(steps));
+      }
+    }
+  }
+}
+
 TEST_ISA(longListsAreWidenedInTime) {
   // Every input spikes at every step and all weights are extreme: 16-bit sums would overflow after 256 rows.
   for (int value : {-128, 127}) {

@@ -232,7 +232,7 @@ FireCase<Word> makeFireCase(uint32_t steps, uint32_t width, uint32_t termCount) 
     for (uint32_t w = 0; w < width; ++w) f.multiplier[i].push_back(i == 2 ? uniform(1, 900) : uniform(1, 4));
     const bool identity = i == 2;
     f.terms.push_back({identity ? f.words.data() : nullptr, f.acc[i].data(), analog ? 0 : width, f.multiplier[i].data(), analog ? 4 : 0, analog ? 3 : 0,
-                       identity ? f.stride * sizeof(Word) : accStride});
+                       accStride, f.stride * sizeof(Word)});
   }
   return f;
 }
@@ -254,7 +254,7 @@ Fired expectedFire(const FireCase<Word>& f, uint32_t steps, uint32_t position, u
         v += ((f.words[position * f.stride + w] >> t) & 1) != 0 ? term.multiplier[w] : 0;
         continue;
       }
-      const int64_t acc = f.acc[i][position * term.positionStride + t * term.stepStride + w];
+      const int64_t acc = f.acc[i][position * term.accStride + t * term.stepStride + w];
       v += (acc * term.multiplier[w] + term.half) >> term.shift;
     }
     if (v < f.threshold[w]) continue;
@@ -269,14 +269,14 @@ template <typename Word>
 void checkFire(FireFn* kernel, uint32_t steps, uint32_t width, uint32_t termCount) {
   const FireCase<Word> f = makeFireCase<Word>(steps, width, termCount);
   const uint32_t size = firePositions * f.stride;
-  const Positions positions = {firePositions, f.stride * sizeof(Word)};
+  const Span span = {firePositions, f.stride * sizeof(Word)};
   for (int kind : {0, 1, 2}) {
     std::vector<int32_t> potentials = f.initial;
     std::vector<int32_t> last(size, guard);
     int32_t* const after = kind == 0 ? nullptr : kind == 1 ? last.data() : potentials.data();
     const uint64_t initialStride = kind == 1 ? 0 : f.stride;
     std::vector<Word> words(size, static_cast<Word>(0x5a));
-    kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), potentials.data(), after, initialStride, f.stride}, steps, width, positions, words.data());
+    kernel(f.terms.data(), termCount, {f.bias.data(), f.threshold.data(), potentials.data(), after, initialStride, f.stride}, steps, width, span, words.data());
     bool same = true;
     for (uint32_t i = 0; i < size; ++i) {
       const uint32_t w = i % f.stride;

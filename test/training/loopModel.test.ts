@@ -66,6 +66,7 @@ test.each<[string, Partial<TrainOptions>, number, Graph?]>([
   ['by rates over time', { ...overTime, gradient: 'rate', mixup: 0.2, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
   ['by rates and batch statistics', { ...overTime, gradient: 'rate', batchStatistics: true }, 4],
   ['over time by batch statistics', { ...overTime, batchStatistics: true, activityPenalty: 0.1 }, 4],
+  ['over time by batch statistics in mixed precision', { ...overTime, batchStatistics: true, timeSteps: 1, precision: 'mixed' }, 1],
   ['by rates in mixed precision', { ...overTime, gradient: 'rate', precision: 'mixed', activityPenalty: 0.1, thresholdRate: 0.5 }, 1],
   ['by rates and batch statistics in mixed precision', { ...overTime, gradient: 'rate', batchStatistics: true, precision: 'mixed' }, 1],
   ['a teacher by rates over time', { ...overTime, gradient: 'rate', teacher: 'a folder' }, 4],

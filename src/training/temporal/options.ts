@@ -25,8 +25,8 @@ export interface TemporalOptions {
    */
   readonly gradient?: GradientKind;
   /**
-   * Batch normalisation by the statistics of each batch, as in dense training, so that rates as high as there are possible: `through-time` over
-   * images and steps (Zheng et al., AAAI 2021), by `rate` those of the mean current. Default false.
+   * Batch normalisation by the statistics of each batch, as in dense training, whose rates it takes: `through-time` over images and
+   * steps (Zheng et al., AAAI 2021), by `rate` those of the mean current. What came of it: docs/results.md. Default false.
    */
   readonly batchStatistics?: boolean;
   /**

@@ -19,7 +19,7 @@ export interface UnrolledRules {
 }
 
 /** The spiking network that is converted, and backpropagation through time. */
-export function throughTime(config: TemporalConfig): UnrolledRules {
+function throughTime(config: TemporalConfig): UnrolledRules {
   return {
     batchNorm: (context, node, input) => frozenBatchNormRule(context, node, [input]),
     neurons: (context, node, input, steady) => neuronRule(context, node, input, steady, config),

@@ -12,7 +12,7 @@ import { resolveMethod } from '../method.js';
 import { repeatSteps } from './neurons.js';
 import type { TemporalConfig } from './options.js';
 import { rateRule } from './rate.js';
-import { temporalRule, throughTime, throughTimeByBatch } from './rules.js';
+import { temporalRule, throughTimeByBatch } from './rules.js';
 
 /** Emits forward, loss and backward of the spiking network unrolled over time; values as of `emitTrainingStep`. */
 export function emitTemporalStep(
@@ -31,7 +31,7 @@ export function emitTemporalStep(
     const loss = trainingLoss(onnx, lossInputs(onnx, graph, options, means.logits, context.batchSize), options);
     return differentiateStep(onnx, loss, lossScale, means, buffers);
   }
-  const rules = config.batchStatistics ? throughTimeByBatch(config) : throughTime(config);
+  const rules = config.batchStatistics ? throughTimeByBatch(config) : undefined;
   const forward = emitForward(context, graph, temporalRule(graph, config, rules));
   return differentiateStep(onnx, lossOverTime(context, graph, forward, config, options), lossScale, forward, buffers);
 }

@@ -352,7 +352,7 @@ describe('the process', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     // Between the two halves of the rounds one leaked session in ten would be 80 MiB and more; what comes and goes with the garbage
     // collector is not in the lowest round of a half. With one arena, freed memory does not linger in those of ended threads.
-    // Where other tests keep the processors busy, halves were seen to differ by up to 42 MiB in either direction.
+    // Where other tests keep the processors busy, halves were seen to differ by 42 MiB.
     expect(Number(stdout)).toBeLessThan(60);
   });
 });

@@ -57,8 +57,8 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
       rowWidth_(static_cast<size_t>(layer.shape.width)),
       rows_(chunk.images * static_cast<size_t>(layer.shape.height)), groupsLeft_(left) {
   accStride_ = layer.synapses.size() * chunk.steps * layer.width;
-  const size_t spans = spanBytes / std::max<size_t>(1, sizeof(int32_t) * accStride_);
-  span_ = static_cast<uint32_t>(std::min(std::clamp<size_t>(spans, 1, maxSpan), rowWidth_));
+  const size_t fitting = spanBytes / std::max<size_t>(1, sizeof(int32_t) * accStride_);
+  span_ = static_cast<uint32_t>(std::min(std::clamp<size_t>(fitting, 1, maxSpan), rowWidth_));
   const size_t positions = rows_ * rowWidth_;
   // Where the weights come in several units, a thread keeps to its own blocks: so they pass through the caches once.
   const bool heavy = layer.heavy;

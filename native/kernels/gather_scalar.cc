@@ -43,7 +43,7 @@ inline void addList(const uint8_t* rows, const Field& field, uint32_t list, uint
 
 template <typename Rows>
 inline void gatherField(const uint8_t* rows, const Field& field, const StepPair* pairs, uint32_t pairCount, uint32_t width,
-                   bool add, int32_t* out) {
+                        bool add, int32_t* out) {
   for (uint32_t p = 0; p < pairCount; ++p) {
     const StepPair& pair = pairs[p];
     int32_t* first = out + static_cast<uint64_t>(pair.first) * width;

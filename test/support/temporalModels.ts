@@ -44,19 +44,6 @@ export function relativeError(actual: ArrayLike<number>, expected: Float64Array)
   return Math.hypot(...expected.map((value, i) => actual[i]! - value)) / Math.hypot(...expected);
 }
 
-/** Derivatives of `evaluate` by each number of the parameter `name`, which is changed in place and put back. */
-export function centralDifferences(values: Values, name: string, evaluate: () => number): Float64Array {
-  const data = values.get(name)!;
-  return data.map((kept, i) => {
-    data[i] = kept + 1e-5;
-    const above = evaluate();
-    data[i] = kept - 1e-5;
-    const below = evaluate();
-    data[i] = kept;
-    return (above - below) / 2e-5;
-  });
-}
-
 /** Of each channel, of `count` values, the variance that of the batch. */
 export interface Statistics {
   readonly mean: Float64Array;

@@ -9,6 +9,7 @@ import { OnnxBuilder } from '../../src/onnx/builder.js';
 import { crossEntropy, emitBatchSize } from '../../src/training/loss.js';
 import { trainingModel } from '../../src/training/models.js';
 import { crossEntropyOf, denseForward, type Values } from '../support/denseForward.js';
+import { centralDifferences } from '../support/differences.js';
 
 const relu: Activation = { kind: 'relu' };
 const qcfs: Activation = { kind: 'qcfs', levels: 4, initialThreshold: 1.3 };
@@ -102,16 +103,7 @@ function numericGradient(graph: Graph, values: Values, images: Float64Array, nam
   const frozen: Values = new Map();
   denseForward(graph, values, images, batch, { training: true, record: frozen });
   const loss = (): number => crossEntropyOf(denseForward(graph, values, images, batch, { training: true, frozen }).get(graph.output)!, labels);
-  const data = values.get(name)!;
-  const h = 1e-5;
-  return data.map((kept, i) => {
-    data[i] = kept + h;
-    const above = loss();
-    data[i] = kept - h;
-    const below = loss();
-    data[i] = kept;
-    return (above - below) / (2 * h);
-  });
+  return centralDifferences(values.get(name)!, loss);
 }
 
 function relativeError(actual: ArrayLike<number>, expected: Float64Array): number {
@@ -194,15 +186,7 @@ test('the activity penalty adds its own gradient: that of weight * mean(level / 
     return (weight * dense.get(activation.name)!.reduce((a, b) => a + b)) / (theta * dense.get(activation.name)!.length);
   };
   for (const name of ['bn.weight', 'bn.bias', 'first.weight', 'layer.threshold']) {
-    const data = values.get(name)!;
-    const expected = data.map((kept, i) => {
-      data[i] = kept + 1e-5;
-      const above = rate();
-      data[i] = kept - 1e-5;
-      const below = rate();
-      data[i] = kept;
-      return (above - below) / 2e-5;
-    });
+    const expected = centralDifferences(values.get(name)!, rate);
     const added = penalised.get(`${name}.grad`)!.map((g, i) => g - plain.get(`${name}.grad`)![i]!);
     expect(relativeError(added, expected), name).toBeLessThan(1e-3);
   }

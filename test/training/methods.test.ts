@@ -11,6 +11,7 @@ import { drawLaw, resolveMethod, type MethodOptions } from '../../src/training/m
 import { noisyActivations, trainingModel } from '../../src/training/models.js';
 import { NoisePool } from '../../src/training/noisePool.js';
 import { crossEntropyOf, denseForward, type Values } from '../support/denseForward.js';
+import { centralDifferences } from '../support/differences.js';
 import { MethodForward, type Noise } from '../support/methodForward.js';
 
 const batch = 6;
@@ -75,18 +76,6 @@ function forwardOf(graph: Graph, values: Values, method: MethodForward): Values 
   return denseForward(graph, values, images, batch, { training: true, activate: (node, input) => method.activate(node, input) });
 }
 
-/** Central differences of `f` by every element of a parameter. */
-function differences(data: Float64Array, f: () => number, h = 1e-5): Float64Array {
-  return data.map((kept, i) => {
-    data[i] = kept + h;
-    const above = f();
-    data[i] = kept - h;
-    const below = f();
-    data[i] = kept;
-    return (above - below) / (2 * h);
-  });
-}
-
 function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   const norm = (values: readonly number[]): number => Math.hypot(...values);
   const wanted = Array.from(expected);
@@ -134,7 +123,7 @@ describe.each(Object.entries(cases))('%s', (_, [activation, options]) => {
     for (const { name, role } of parameterSpecs(graph)) {
       if (role === 'buffer') continue;
       const levels = 'levels' in activation ? activation.levels : 1;
-      const expected = differences(values.get(name)!, loss).map((g) => g / damping(name, levels));
+      const expected = centralDifferences(values.get(name)!, loss).map((g) => g / damping(name, levels));
       expect(relativeError(results.get(`${name}.grad`)!, expected), name).toBeLessThan(2e-4);
     }
   });
@@ -172,7 +161,7 @@ describe.each(Object.entries(penalties))('activity penalty: %s', (_, { options: 
     for (const { name, role } of parameterSpecs(graph)) {
       if (role === 'buffer') continue;
       const added = penalised.get(`${name}.grad`)!.map((g, i) => g - plain.get(`${name}.grad`)![i]!);
-      const expected = differences(values.get(name)!, penalty).map((g) => g / damping(name, 3));
+      const expected = centralDifferences(values.get(name)!, penalty).map((g) => g / damping(name, 3));
       expect(relativeError(added, expected), name).toBeLessThan(expected.some((g) => Math.abs(g) > 1e-9) ? 1e-3 : 1);
     }
   });

@@ -6,7 +6,8 @@ import { inferShapes } from '../../src/graph/shapes.js';
 import { trainingModel } from '../../src/training/models.js';
 import type { TemporalConfig } from '../../src/training/temporal/options.js';
 import { crossEntropyOf, denseForward, type ForwardOptions, type Values } from '../support/denseForward.js';
-import { centralDifferences, count, defaults, graphs, labels, perChannel, relativeError, runModel, setUp, type Statistics } from '../support/temporalModels.js';
+import { centralDifferences } from '../support/differences.js';
+import { count, defaults, graphs, labels, perChannel, relativeError, runModel, setUp, type Statistics } from '../support/temporalModels.js';
 import { firingRates, meanOverTime, Traces, unrolledForward } from '../support/unrolledForward.js';
 
 const trainingOptions = { noise: 'none', activityPenalty: 0, labelSmoothing: 0 } as const;
@@ -65,7 +66,7 @@ async function expectGradients(graph: Graph, config: TemporalConfig): Promise<vo
   const of = straightThrough(graph, values, images, config);
   expect(results.get('loss')![0]).toBeCloseTo(of(values).loss, 5);
   for (const { name } of parameterSpecs(graph).filter(({ role }) => role !== 'buffer')) {
-    const expected = centralDifferences(values, name, () => of(values).loss);
+    const expected = centralDifferences(values.get(name)!, () => of(values).loss);
     // A bias before batch statistics changes nothing.
     if (Math.hypot(...expected) < 1e-8) expect(Math.hypot(...results.get(`${name}.grad`)!), name).toBeLessThan(1e-5);
     else expect(relativeError(results.get(`${name}.grad`)!, expected), name).toBeLessThan(5e-4);
@@ -112,7 +113,7 @@ test('the activity penalty adds the gradient of weight * mean spikes of a neuron
   unrolledForward(graph, values, images, count, rate, { record: traces });
   expect(of(values).rates).toBeCloseTo(firingRates(traces).reduce((a, b) => a + b), 10);
   for (const name of ['stem.weight', 'conv1.bn.weight', 'conv2.bn.bias']) {
-    const expected = centralDifferences(values, name, () => weight * of(values).rates);
+    const expected = centralDifferences(values.get(name)!, () => weight * of(values).rates);
     const added = Float32Array.from(penalised!.get(`${name}.grad`)!, (g, i) => g - plain!.get(`${name}.grad`)![i]!);
     expect(relativeError(added, expected), name).toBeLessThan(1e-3);
   }

@@ -15,7 +15,8 @@ import { temporalRule } from '../../src/training/temporal/rules.js';
 import { spikingEvalModel, temporalContext } from '../../src/training/temporal/step.js';
 import { surrogateKinds } from '../../src/training/layers/surrogate.js';
 import { crossEntropyOf, type Values } from '../support/denseForward.js';
-import { centralDifferences, count, defaults, graphs, labels, perChannel, qcfs, relativeError, runModel, setUp, type Results } from '../support/temporalModels.js';
+import { centralDifferences } from '../support/differences.js';
+import { count, defaults, graphs, labels, perChannel, qcfs, relativeError, runModel, setUp, type Results } from '../support/temporalModels.js';
 import { constructedNetwork, constructions } from '../support/trainedNetworks.js';
 import { firingRates, meanOverTime, surrogates, Traces, unrolledForward } from '../support/unrolledForward.js';
 
@@ -76,7 +77,7 @@ function surrogateGradient(
 ): Float64Array {
   const around = new Traces();
   unrolledForward(graph, values, images, count, config, { record: around });
-  return centralDifferences(values, name, () => {
+  return centralDifferences(values.get(name)!, () => {
     const record = new Traces();
     return measure(unrolledForward(graph, values, images, count, config, { around, record }), record);
   });

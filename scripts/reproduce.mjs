@@ -10,10 +10,14 @@ const resnet18 = '--network resnet18 --noise nq --noise-strength 0.5 --levels 4 
 const withoutNoise = resnet18.replace('--noise nq --noise-strength 0.5', '--noise none');
 const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
 const strong = '--augment crop,flip,autoaugment';
+const restart = '--batch-size 500 --learning-rate 0.1 --warmup-epochs 2 --augment crop,flip,autoaugment --cutout 16 --decay weights --clip-norm 20';
 const byRates = '--gradient rate --batch-statistics --batch-size 500 --warmup-epochs 1 --cutout 16 --clip-norm 20 --decay weights --augment crop,flip,autoaugment';
 const vgg16 = withoutNoise.replace('--network resnet18', '--network vgg16').replace('--learning-rate 0.2', '--learning-rate 0.1');
 const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');
-/** A stage is a training, or, with `from`, a fine-tuning over time of another stage; with `teacher` by the logits of a third one too. */
+/**
+ * A stage is a training, with `further` of another stage's network, or, with `from`, a fine-tuning over time of another stage;
+ * with `teacher` by the logits of a third one too.
+ */
 const stages = {
   'resnet18-base': { epochs: 195, options: resnet18 },
   resnet18: { from: 'resnet18-base', epochs: 12, options: `--time-steps 4 --learning-rate 0.004 ${overTime}` },
@@ -32,6 +36,10 @@ const stages = {
   'resnet18-taught-longer': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 22, options: `--time-steps 4 --learning-rate 0.012 ${overTime} ${strong}` },
   'resnet18-taught-t2': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} ${strong}` },
   'resnet18-taught-t1': { from: 'resnet18-qcfs-base', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 1 --learning-rate 0.008 ${overTime} ${strong}` },
+  'resnet18-restart-base': { further: 'resnet18-long', teacher: 'resnet18-relu', epochs: 135, options: restart },
+  'resnet18-restart': { from: 'resnet18-restart-base', teacher: 'resnet18-relu', epochs: 20, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },
+  'resnet18-restart-t2': { from: 'resnet18-restart-base', teacher: 'resnet18-relu', epochs: 20, options: `--no-detach-reset --time-steps 2 --learning-rate 0.005 ${overTime} ${strong}` },
+  'resnet18-restart-t1': { from: 'resnet18-restart-base', teacher: 'resnet18-relu', epochs: 24, options: `--time-steps 1 --optimizer adamw --learning-rate 3e-4 ${overTime} ${strong}` },
   'resnet18-rate': { from: 'resnet18-long', epochs: 60, options: `--time-steps 4 --learning-rate 0.02 ${byRates}` },
   'resnet18-rate-t2': { from: 'resnet18-taught-t2', teacher: 'resnet18-long', epochs: 30, options: `--time-steps 2 --learning-rate 0.02 ${byRates}` },
   'vgg16-base': { epochs: 80, options: vgg16 },
@@ -43,7 +51,10 @@ const stages = {
   'resnet18-sparser-t2': { from: 'resnet18-sparser-base', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} --activity-penalty 0.2` },
   'resnet18-sparser-taught': { from: 'resnet18-sparser', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --activity-penalty 0.2` },
   'resnet18-sparser-t2-taught': { from: 'resnet18-sparser-t2', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} ${strong} --activity-penalty 0.2` },
+  'resnet18-sparser-restart-base': { further: 'resnet18-sparser', teacher: 'resnet18-relu', epochs: 50, options: `${restart.replace('0.1', '0.05')} --activity-penalty 0.4` },
+  'resnet18-sparser-restart': { from: 'resnet18-sparser-restart-base', teacher: 'resnet18-relu', epochs: 16, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --activity-penalty 0.4` },
   'resnet18-single-step': { epochs: 80, options: singleStep },
+  'resnet18-single-step-low': { epochs: 60, options: `${singleStep} --initial-threshold 1` },
   'resnet20-l2': { epochs: 30, options: '--network resnet20 --noise none --levels 2 --batch-size 512 --learning-rate 0.2' },
 };
 
@@ -61,8 +72,8 @@ const program = new Command('reproduce')
 const options = program.opts();
 const [row] = program.args;
 if (row === undefined) {
-  for (const [name, { from, teacher, epochs, options: text }] of Object.entries(stages)) {
-    console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${teacher ? `taught by ${teacher}, ` : ''}${epochs} epochs, ${text}`);
+  for (const [name, { from, further, teacher, epochs, options: text }] of Object.entries(stages)) {
+    console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${further ? `from ${further}, ` : ''}${teacher ? `taught by ${teacher}, ` : ''}${epochs} epochs, ${text}`);
   }
   process.exit();
 }
@@ -82,13 +93,13 @@ if (options.evaluate) noisefloor('eval', `${trained}.safetensors`, '--data', opt
 
 /** The folder of a stage, trained. */
 function train(name) {
-  const { from, teacher, epochs, options: text } = stages[name];
+  const { from, further, teacher, epochs, options: text } = stages[name];
   const out = folder(name);
   if (epochsOf(out) >= epochs) return out;
-  const [before, teaching] = [from, teacher].map((other) => (other === undefined ? undefined : train(other)));
+  const [before, beginning, teaching] = [from, further, teacher].map((other) => (other === undefined ? undefined : train(other)));
   const device = options.device === 'cuda' ? ['--device', 'cuda', '--precision', 'mixed', ...(options.devices ? ['--devices', options.devices] : [])] : [];
   const resume = existsSync(join(out, 'checkpoint.safetensors')) ? ['--resume'] : [];
-  const start = before === undefined ? ['train'] : ['finetune', before];
+  const start = before ? ['finetune', before] : ['train', ...(beginning ? ['--initial-from', beginning] : [])];
   noisefloor(...start, ...text.split(' '), ...(teaching ? ['--teacher', teaching] : []), '--epochs', String(epochs), '--seed', String(options.seed), '--data', options.data, '--out', out, ...device, ...resume);
   return out;
 }

@@ -113,6 +113,20 @@ describe('noisefloor as a process', () => {
     });
   });
 
+  it('trains a trained network further', async () => {
+    const [base, out] = [join(folder, 'beginning'), join(folder, 'further')];
+    const common = ['--data', spec, '--epochs', '1', '--limit', '100', '--batch-size', '32', '--learning-rate', '0.01', '--json'];
+    const losses: number[] = [];
+    for (const [beginning, to] of [[['--network', 'mnist-small', '--noise', 'nq'], base], [['--initial-from', base], out]] as const) {
+      const { code, stdout } = await start(['train', ...beginning, '--out', to, ...common]);
+      expect(code).toBe(0);
+      const { network, epochs } = JSON.parse(stdout) as { network: string; epochs: { loss: number }[] };
+      expect(network).toBe('mnist-small');
+      losses.push(...epochs.map(({ loss }) => loss));
+    }
+    expect(losses[1]).toBeLessThan(losses[0] as number);
+  });
+
   it('fine-tunes a trained network over time', async () => {
     const [base, out] = [join(folder, 'base'), join(folder, 'finetuned')];
     const common = ['--data', spec, '--epochs', '1', '--limit', '100', '--batch-size', '32', '--json'];

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { NoisefloorError } from '../../errors.js';
 import { activationKinds, weightWidths, type WeightBits } from '../../graph/graph.js';
 import { networkNames } from '../../graph/networks/index.js';
 import { maxTimeSteps } from '../../snn/model.js';
@@ -23,14 +24,15 @@ type MethodNames =
   | 'weightBits'
   | keyof MethodOptions;
 
-type TrainCommandOptions = RecipeOptions & Pick<TrainOptions, MethodNames> & { readonly network: string; readonly width: number };
+type TrainCommandOptions = RecipeOptions & Pick<TrainOptions, MethodNames | 'width' | 'initialFrom'> & { readonly network?: string };
 
 export function addTrain(program: Command, io: Io): void {
   const command = program
     .command('train')
     .description('Train a quantised network with noise, in ONNX Runtime. Ctrl-C saves; --resume goes on.')
-    .requiredOption('--network <name>', `${networkNames.join(', ')}; or a file of one's own: .json, .mjs`)
-    .addOption(new Option('--width <x>', 'factor on the channels of a named network').argParser(positiveNumber).default(1))
+    .option('--network <name>', `${networkNames.join(', ')}; or a file of one's own: .json, .mjs`)
+    .option('--initial-from <dir>', 'folder of a trained network to train further, in place of --network')
+    .addOption(new Option('--width <x>', 'factor on the channels of a named network (default: 1)').argParser(positiveNumber))
     .addOption(new Option('--noise <kind>', 'noise in the activations').choices([...noiseKinds]).default('none'))
     .addOption(
       new Option('--activation <kind>', 'default: what the noise goes into, without noise qcfs').choices([...activationKinds]),
@@ -84,12 +86,17 @@ function weightBits(text: string): WeightBits {
 
 async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
-  const network = await networkOption(options.network);
-  const result = await trainWithProgress({ ...recipeOf(options), network, signal: io.signal }, output);
+  const result = await trainWithProgress({ ...recipeOf(options), ...(await networkOf(options)), signal: io.signal }, output);
   const last = result.epochs.at(-1);
   output.document(trainDocument('train', options.data, result));
   if (last) output.print(`Trained ${result.network.graph.name}: ${percent(last.validationAccuracy)} on the validation part.`);
   printNext(result, options.epochs, output);
+}
+
+async function networkOf({ network, initialFrom }: TrainCommandOptions): Promise<Pick<TrainOptions, 'network'>> {
+  if (network !== undefined) return { network: await networkOption(network) };
+  if (initialFrom !== undefined) return {};
+  throw new NoisefloorError('INVALID_ARGUMENT', 'Give a --network to train, or with --initial-from the folder of a trained one.');
 }
 
 /** What `--json` prints of a training run. */

@@ -39,6 +39,7 @@ export interface RecipeOptions {
   /** false: --no-augment. */
   augment: readonly AugmentationName[] | false;
   loaderThreads?: number;
+  keepEvery: number;
   seed: number;
   validation: number;
   resume: boolean;
@@ -122,6 +123,7 @@ function addExecution(command: Command): Command {
         .argParser(positiveNumber)
         .default(0.1),
     )
+    .addOption(new Option('--keep-every <k>', 'keep the network alone in OUT/epoch-N after every k epochs').argParser(whole(0)).default(0, 'none'))
     .option('--resume', 'go on from the checkpoint in --out', false)
     .addOption(shared.limit())
     .addOption(new Option('--device <device>', 'where ONNX Runtime computes').choices([...devices]).default('cpu'))

@@ -8,14 +8,14 @@ import type { TrainedNetwork } from '../graph/network.js';
 import { activationThresholds } from '../graph/parameters.js';
 import type { TrainingModels } from './artifacts.js';
 import { batchPlans } from './batches.js';
-import { checkpointPath, epochStart, writeCheckpoint, type Checkpoint, type TrainPosition } from './checkpoint.js';
+import { checkpointPath, epochStart, writeCheckpoint, writeNetwork, type Checkpoint, type TrainPosition } from './checkpoint.js';
 import { diverged, refuseInfinite } from './diverged.js';
 import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
 import { measuresSigma } from './method.js';
-import type { EpochLog, TrainConfig, TrainProgress } from './options.js';
+import type { EpochLog, TrainConfig, TrainOptions, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
 import { deriveSeed, seedUse } from './seeds.js';
 import type { BatchResult, StepSettings } from './step.js';
@@ -27,6 +27,9 @@ export interface LoopHooks {
   shouldStop(): boolean;
   onProgress(event: TrainProgress): void;
 }
+
+/** What changes no result. */
+export type LoopExtras = Partial<Pick<TrainOptions, 'loaderThreads' | 'keepEvery'>>;
 
 type EpochSpeed = Pick<EpochLog, 'seconds' | 'stallSeconds'>;
 interface Parts {
@@ -56,6 +59,7 @@ export class TrainingLoop {
     readonly stepper: Stepper,
     readonly parts: Parts,
     readonly loader: BatchLoader,
+    readonly keepEvery: number,
   ) {
     this.#steps = Math.ceil(parts.train.count / start.config.batchSize);
     this.#validation = new Validation(stepper.evaluation, start.config, data, parts.validation);
@@ -68,7 +72,7 @@ export class TrainingLoop {
     models: TrainingModels,
     runtime: TrainingRuntime,
     hooks: LoopHooks,
-    loaderThreads = 0,
+    { loaderThreads = 0, keepEvery = 0 }: LoopExtras = {},
   ): Promise<TrainedNetwork> {
     const parts = takeParts(data, start.config);
     // Before the stepper, so that the first batches are made while the runtime plans its sessions.
@@ -77,7 +81,7 @@ export class TrainingLoop {
       const stepper = await openStepper(start.network.graph, start.config, data.normalization, models, runtime);
       try {
         stepper.state.load(start.network.parameters, start.optimizerState);
-        return await new TrainingLoop(start, data, directory, hooks, stepper, parts, loader).#run();
+        return await new TrainingLoop(start, data, directory, hooks, stepper, parts, loader, keepEvery).#run();
       } finally {
         await stepper.release();
       }
@@ -167,6 +171,7 @@ export class TrainingLoop {
       ...(measured ? { sigma: measured.sigma, gapMean: measured.mean, sigmaSeconds: measured.seconds } : {}),
     };
     await this.#save(next);
+    if (this.keepEvery > 0 && next.epoch % this.keepEvery === 0) await writeNetwork(join(this.directory, `epoch-${next.epoch}`), network);
     await appendFile(join(this.directory, 'log.jsonl'), `${JSON.stringify(log)}\n`);
     this.hooks.onProgress({ kind: 'epoch', epochs: config.epochs, ...log });
     return next;

@@ -97,6 +97,11 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>,
    * Changes no result. Default: half of the cores, at most 8.
    */
   readonly loaderThreads?: number;
+  /**
+   * After every so many epochs keeps the network of that epoch alone, in `out/epoch-N`: to evaluate, convert or begin a training from, not to
+   * resume. Default 0: none.
+   */
+  readonly keepEvery?: number;
   /** Saves a checkpoint and rejects with `ABORTED` when it fires. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: TrainProgress) => void;

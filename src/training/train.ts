@@ -9,6 +9,7 @@ import type { TrainedNetwork } from '../graph/network.js';
 import { checkpointPath, hasCheckpoint, readCheckpoint, type Checkpoint } from './checkpoint.js';
 import { resolveLoaderThreads } from './loader.js';
 import { checkSurrogate, resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
+import { whole } from './numbers.js';
 import { resolveRuntime, type TrainingRuntime } from './parallel/runtime.js';
 import { checkTeacher, freshStart, isFinished, resumedStart } from './start.js';
 
@@ -28,6 +29,8 @@ export interface WorkerJob {
   readonly directory: string;
   readonly runtime: TrainingRuntime;
   readonly loaderThreads: number;
+  /** Epochs; 0 keeps none but the last. */
+  readonly keepEvery: number;
   /** Int32Array of one element; 1 asks the worker to save and stop. */
   readonly stop: SharedArrayBuffer;
 }
@@ -51,6 +54,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const teacher = options.teacher === undefined ? undefined : await readCheckpoint(options.teacher);
   const config = resolveConfig(options, teacher);
   const loaderThreads = resolveLoaderThreads(options.loaderThreads);
+  const keepEvery = whole('keepEvery', options.keepEvery ?? 0, 0);
   const runtime = resolveRuntime(options, config.batchSize);
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
   const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
@@ -61,7 +65,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   if (options.resume !== true) await refuseExisting(options.out);
   if (isFinished(start)) return { directory: options.out, epochs: [], network: await readCheckpoint(options.out) };
   await makeDirectory(options.out);
-  const job = { start, data, ...(teacher ? { teacher } : {}), directory: options.out, runtime, loaderThreads, stop: new SharedArrayBuffer(4) };
+  const job = { start, data, ...(teacher ? { teacher } : {}), directory: options.out, runtime, loaderThreads, keepEvery, stop: new SharedArrayBuffer(4) };
   return runInWorker(job, options);
 }
 

@@ -15,7 +15,7 @@ try {
     shouldStop: () => Atomics.load(stop, 0) === 1,
     onProgress: (event) => send({ kind: 'progress', event }),
   };
-  const network = await TrainingLoop.run(job.start, job.data, job.directory, models, job.runtime, hooks, job.loaderThreads);
+  const network = await TrainingLoop.run(job.start, job.data, job.directory, models, job.runtime, hooks, job);
   send({ kind: 'done', network });
 } catch (error) {
   const { message, stack } = error as Error;

@@ -1,9 +1,9 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 // The built package: a worker thread loads JavaScript.
-import { train, type TrainOptions } from '../../dist/index.js';
+import { readCheckpoint, train, type TrainOptions } from '../../dist/index.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
 
 let out: string;
@@ -66,6 +66,16 @@ describe('train', () => {
     const resumed = await run('stopped', { loaderThreads: 1, resume: true });
     expect(losses(resumed).at(-1)).toBe(losses(inline).at(-1));
     expect(resumed.network.parameters).toEqual(inline.network.parameters);
+  });
+
+  test('keepEvery leaves the network of every second epoch, which a training can begin with', async () => {
+    const { network } = await train(options({ schedule: 'constant', out: join(out, 'short') }));
+    const kept = { schedule: 'constant', epochs: 5, keepEvery: 2 } as const;
+    await train(options(kept));
+    expect((await readdir(join(out, 'run'))).filter((name) => name.startsWith('epoch-')).sort()).toEqual(['epoch-2', 'epoch-4']);
+    expect((await readCheckpoint(join(out, 'run', 'epoch-2'))).parameters).toEqual(network.parameters);
+    await expect(train(options({ ...kept, out: join(out, 'run', 'epoch-2'), resume: true }))).rejects.toMatchObject({ code: 'INVALID_FILE' });
+    await expect(train(options({ keepEvery: -1, out: join(out, 'other') }))).rejects.toThrow(/whole number >= 0 for keepEvery/);
   });
 
   test('a network for other classes is refused, and so is mixed precision where gradients are averaged', async () => {

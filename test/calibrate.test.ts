@@ -179,7 +179,7 @@ describe('calibrate', () => {
     const plain = await calibrate(deep, data, { method: 'percentile', percentile: 97, correct: 'none' });
     const light = await calibrate(deep, data, { method: 'percentile', percentile: 97, onLayer: (name, done, total) => layers.push(`${name} ${done}/${total}`) });
     expect(layers).toEqual([1, 2, 3, 4, 5].map((i) => `act${i} ${i}/5`));
-    expect(light.provenance).toMatchObject({ calibration: { correct: 'light', correctionImages: 32, timeSteps: 32, percentile: 97 } });
+    expect(light.provenance).toMatchObject({ calibration: { correct: 'light', correctionImages: 32, timeSteps: 16, percentile: 97 } });
     for (const timeSteps of [16, 64]) {
       const [before, after] = await Promise.all([plain, light].map((network) => meanErrors(network, data, timeSteps)));
       expect(after!).toBeLessThan(0.5 * before!);
@@ -201,7 +201,7 @@ describe('calibrate', () => {
     }
   }, 60_000);
 
-  test('a deep network has more steps and a stagger where it is not told, one with shortcuts around its layers has not', async () => {
+  test('a network of many layers has a stagger where it is not told, a deep one more steps too, one with shortcuts around its layers has not', async () => {
     const chain = (layers: number, shortcuts = false) => {
       const b = new GraphBuilder('chain', [1, 2, 2]);
       let x = b.input;
@@ -211,11 +211,15 @@ describe('calibrate', () => {
       }
       return b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 2 }));
     };
-    expect(calibrationDefaults(chain(12))).toEqual({ timeSteps: 32, stagger: 0 });
+    expect(calibrationDefaults(chain(8))).toEqual({ timeSteps: 16, stagger: 0 });
+    expect(calibrationDefaults(chain(8), 32)).toEqual({ timeSteps: 32, stagger: 0 });
+    expect(calibrationDefaults(chain(9))).toEqual({ timeSteps: 16, stagger: 0.25 });
+    expect(calibrationDefaults(chain(12), 7)).toEqual({ timeSteps: 7, stagger: 1 / 12 });
+    expect(calibrationDefaults(chain(12), 3)).toEqual({ timeSteps: 3, stagger: 0 });
     expect(calibrationDefaults(chain(13))).toEqual({ timeSteps: 64, stagger: 1 });
     expect(calibrationDefaults(chain(13), 13)).toEqual({ timeSteps: 13, stagger: 0.5 });
     expect(calibrationDefaults(chain(64))).toEqual({ timeSteps: 64, stagger: 0.5 });
-    expect(calibrationDefaults(chain(30, true))).toEqual({ timeSteps: 32, stagger: 0 });
+    expect(calibrationDefaults(chain(32, true))).toEqual({ timeSteps: 16, stagger: 4 / 32 });
     const deep = { ...randomNetwork(chain(13), 5), provenance: {} };
     for (const { name } of deep.graph.nodes) if (name.startsWith('conv')) deep.parameters.get(`${name}.weight`)!.data.fill(1);
     const data = { images: Float32Array.from({ length: 80 }, (_, i) => 1 + (i % 7) / 7), count: 20 };
@@ -242,7 +246,7 @@ describe('calibrate', () => {
   test('makes a network that converts, and says in the provenance how', async () => {
     expect(() => convert(network())).toThrow(/relu has no threshold\. Calibrate it on images first/);
     const calibrated = await calibrate(network(), images, { correct: 'none' });
-    const calibration = { method: 'mse', perChannel: true, images: 2001, timeSteps: 32, correct: 'none' };
+    const calibration = { method: 'mse', perChannel: true, images: 2001, timeSteps: 16, correct: 'none' };
     expect(calibrated.provenance).toEqual({ by: 'test', calibration });
     const { model, report } = convert(calibrated);
     expect(report.largestTimeSteps).toBeGreaterThanOrEqual(256);
@@ -278,8 +282,8 @@ describe('calibrate', () => {
     [images, { correctionImages: 0 }, 'INVALID_ARGUMENT', /correctionImages/],
     [images, { stagger: -1 }, 'INVALID_ARGUMENT', /number >= 0 for stagger/],
     [images, { stagger: NaN }, 'INVALID_ARGUMENT', /number >= 0 for stagger/],
-    [images, { stagger: 31 }, 'INVALID_ARGUMENT', /the read-out of .* starts at step 31: give at least 33 time steps for 32, or a smaller stagger/],
-  ] as const)('refuses %j %j', async (given, options, code, message) => {
+    [images, { stagger: 31 }, 'INVALID_ARGUMENT', /the read-out of .* starts at step 31: give at least 33 time steps for 16, or a smaller stagger/],
+  ] as const)('refuses bad images and options, %#', async (given, options, code, message) => {
     await expect(calibrate(network(), given, options)).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
   });
 

@@ -144,7 +144,7 @@ describe('convert with calibration', () => {
     expect(ran.stderr).toContain('Calibrating tiny on 20 training images');
     expect(ran.stderr).toContain('Corrected act, 1 of 1');
     const { comparison } = document(ran.stdout) as { comparison: { layers: { name: string; correlation: number }[] } };
-    expect(comparison).toMatchObject({ timeSteps: 32, images: 20, layers: [{ name: 'act' }] });
+    expect(comparison).toMatchObject({ timeSteps: 16, images: 20, layers: [{ name: 'act' }] });
     expect(comparison.layers[0]!.correlation).toBeGreaterThan(0.99);
     expect((await readSpikingModel(out)).provenance).toMatchObject({ calibration: { method: 'maximum', images: 20 } });
   });

@@ -24,8 +24,8 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
   /** A threshold for each channel (default), or one for the layer. */
   readonly perChannel?: boolean;
   /**
-   * Steps, such as 1 or 0.5, by which each layer of neurons starts behind those it reads, the read-out too; see `staggerLayers`. A deep
-   * network needs far fewer steps so, but gives nothing before its read-out starts. Default: see `calibrationDefaults`.
+   * Steps, such as 1 or 0.5, by which each layer of neurons starts behind those it reads, the read-out too; see `staggerLayers`. A
+   * network of many layers needs far fewer steps so, but gives nothing before its read-out starts. Default: see `calibrationDefaults`.
    */
   readonly stagger?: number;
   /** Default `light`. Its T is `timeSteps`. */

@@ -24,15 +24,22 @@ export function readoutStart(graph: Graph, stagger: number): number {
 
 /** More layers of neurons than these on the shortest way from the image to the read-out make a network deep. */
 const deepest = 12;
+/** No more layers of neurons than these on the longest way make it shallow. */
+const shallowest = 8;
 
 /**
- * What a calibration takes where it is not told: 32 steps and no stagger, or for a deep network, which gives nothing in so few steps either way,
- * 64 and a stagger of 1, less where that would leave the last layer less than half of the steps.
+ * What a calibration takes where it is not told. A shallow network: 16 steps and no stagger. A deep one, which gives nothing in so few steps
+ * either way: 64 and a stagger of 1, less where that would leave the last layer less than half of the steps. One between, such as a
+ * ResNet-18: 16 and a stagger of 0.25, less where the read-out would start after more than a quarter of the steps.
  */
 export function calibrationDefaults(graph: Graph, timeSteps?: number): { timeSteps: number; stagger: number } {
-  if (neuronsBeforeReadout(graph, Math.min) <= deepest) return { timeSteps: timeSteps ?? 32, stagger: 0 };
-  const steps = timeSteps ?? 64;
-  return { timeSteps: steps, stagger: Math.min(1, steps / (2 * neuronsBeforeReadout(graph, Math.max))) };
+  const longest = neuronsBeforeReadout(graph, Math.max);
+  if (neuronsBeforeReadout(graph, Math.min) > deepest) {
+    const steps = timeSteps ?? 64;
+    return { timeSteps: steps, stagger: Math.min(1, steps / (2 * longest)) };
+  }
+  const steps = timeSteps ?? 16;
+  return { timeSteps: steps, stagger: longest <= shallowest ? 0 : Math.min(0.25, Math.floor(steps / 4) / longest) };
 }
 
 function neuronsBeforeReadout({ nodes, input, output }: Graph, ofWays: (...ways: number[]) => number): number {

@@ -212,12 +212,14 @@ describe('calibrate', () => {
       return b.build(b.linear(b.flatten(x, 'flat'), 'fc', { outFeatures: 2 }));
     };
     expect(calibrationDefaults(chain(8))).toEqual({ timeSteps: 16, stagger: 0 });
-    expect(calibrationDefaults(chain(8), 32)).toEqual({ timeSteps: 32, stagger: 0 });
+    expect(calibrationDefaults(chain(8), { timeSteps: 32 })).toEqual({ timeSteps: 32, stagger: 0 });
     expect(calibrationDefaults(chain(9))).toEqual({ timeSteps: 16, stagger: 0.25 });
-    expect(calibrationDefaults(chain(12), 7)).toEqual({ timeSteps: 7, stagger: 1 / 12 });
-    expect(calibrationDefaults(chain(12), 3)).toEqual({ timeSteps: 3, stagger: 0 });
+    expect(calibrationDefaults(chain(12), { timeSteps: 7 })).toEqual({ timeSteps: 7, stagger: 1 / 12 });
+    expect(calibrationDefaults(chain(12), { timeSteps: 3 })).toEqual({ timeSteps: 3, stagger: 0 });
     expect(calibrationDefaults(chain(13))).toEqual({ timeSteps: 64, stagger: 1 });
-    expect(calibrationDefaults(chain(13), 13)).toEqual({ timeSteps: 13, stagger: 0.5 });
+    expect(calibrationDefaults(chain(13), { timeSteps: 13 })).toEqual({ timeSteps: 13, stagger: 0.5 });
+    expect(calibrationDefaults(chain(12), { stagger: 1 })).toEqual({ timeSteps: 24, stagger: 1 });
+    expect(calibrationDefaults(chain(12), { stagger: 9, timeSteps: 20 })).toEqual({ timeSteps: 20, stagger: 9 });
     expect(calibrationDefaults(chain(64))).toEqual({ timeSteps: 64, stagger: 0.5 });
     expect(calibrationDefaults(chain(32, true))).toEqual({ timeSteps: 16, stagger: 4 / 32 });
     const deep = { ...randomNetwork(chain(13), 5), provenance: {} };
@@ -282,7 +284,7 @@ describe('calibrate', () => {
     [images, { correctionImages: 0 }, 'INVALID_ARGUMENT', /correctionImages/],
     [images, { stagger: -1 }, 'INVALID_ARGUMENT', /number >= 0 for stagger/],
     [images, { stagger: NaN }, 'INVALID_ARGUMENT', /number >= 0 for stagger/],
-    [images, { stagger: 31 }, 'INVALID_ARGUMENT', /the read-out of .* starts at step 31: give at least 33 time steps for 16, or a smaller stagger/],
+    [images, { stagger: 31, timeSteps: 32 }, 'INVALID_ARGUMENT', /the read-out of .* starts at step 31: give at least 33 time steps for 32, or a smaller stagger/],
   ] as const)('refuses bad images and options, %#', async (given, options, code, message) => {
     await expect(calibrate(network(), given, options)).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
   });

@@ -70,9 +70,6 @@ describe('usage', () => {
     ['weights of 4 bits', ['train', '--network', 'x', '--data', 'y', '--out', 'z', '--weight-bits', '4']],
     ['an option of another noise', ['train', '--network', 'mnist-small', '--data', 'mnist', '--out', 'z', '--noise', 'nq', '--noise-variant', 'A']],
     ['a noise that the activation cannot take', ['train', '--network', 'mnist-small', '--data', 'mnist', '--out', 'z', '--noise', 'nq', '--activation', 'tcl']],
-    ['training of no network', ['train', '--data', 'y', '--out', 'z']],
-    ['training of two networks', ['train', '--network', 'mnist-small', '--initial-from', 'x', '--data', 'y', '--out', 'z']],
-    ['another width of a trained network', ['train', '--initial-from', 'x', '--width', '2', '--data', 'y', '--out', 'z']],
     ['fine-tuning over 33 steps', ['finetune', 'x', '--data', 'y', '--out', 'z', '--time-steps', '33']],
     ['an unknown gradient', ['finetune', 'x', '--data', 'y', '--out', 'z', '--gradient', 'forwards']],
     ['an unknown surrogate', ['finetune', 'x', '--data', 'y', '--out', 'z', '--surrogate', 'step']],
@@ -90,6 +87,15 @@ describe('usage', () => {
     expect(ran).toMatchObject({ code: 2, stdout: '' });
     expect(ran.stderr).not.toBe('');
     expect(ran.stderr).not.toMatch(/^ {4}at /m);
+  });
+
+  it.each([
+    ['no network', [], 'Give a --network to train, or with --initial-from the folder of a trained one.'],
+    ['two networks', ['--network', 'mnist-small', '--initial-from', 'x'], 'leave out network'],
+    ['another width of a trained network', ['--initial-from', 'x', '--width', '2'], 'leave out width'],
+  ])('refuses to train %s', async (_, argv, message) => {
+    const ran = await cli(['train', ...argv, '--data', 'mnist', '--out', join(folder, 'refused')]);
+    expect(ran).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(message) as string });
   });
 
   it('exits with 2 for an invalid argument found later, naming what there is', async () => {
@@ -247,16 +253,18 @@ describe('predict', () => {
     expect(readable.stdout.trim().split('\n')).toHaveLength(6);
   });
 
-  it('is told from which step on a model whose layers start later says something, as are eval and inspect', async () => {
+  it('is told from which step on a model whose layers start later says something, as are bench, eval and inspect', async () => {
     const [path, late] = [join(folder, 'late.png'), join(folder, 'late.safetensors')];
     await sharp({ create: { width: 28, height: 28, channels: 3, background: '#404040' } }).png().toFile(path);
     const read = await readSpikingModel(model);
     await writeSpikingModel(late, { ...read, layers: read.layers.map((layer, i) => ({ ...layer, start: i })) });
     const start = read.layers.length - 1;
     expect((await cli(['predict', late, path, '--time-steps', String(start + 1)])).code).toBe(0);
-    const early = await cli(['predict', late, path, '--time-steps', String(start)]);
-    expect(early).toMatchObject({ code: 2, stdout: '' });
-    expect(early.stderr).toContain(`starts after step ${start}: give --time-steps of at least ${start + 1}.`);
+    for (const argv of [['predict', late, path], ['bench', late]]) {
+      const early = await cli([...argv, '--time-steps', String(start)]);
+      expect(early).toMatchObject({ code: 2, stdout: '' });
+      expect(early.stderr).toContain(`starts after step ${start}: give --time-steps of at least ${start + 1}.`);
+    }
     const evaluated = await cli(['eval', late, '--data', spec, '--time-steps', String(start + 2)]);
     expect(evaluated.stdout).toContain(`Layers start one behind the other, the read-out after step ${start}: all steps count`);
     expect((await cli(['inspect', late])).stdout).toMatch(/threshold +│ start/);

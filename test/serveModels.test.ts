@@ -2,8 +2,10 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Backend } from '../src/serve/backend.js';
 import type { ModelSource } from '../src/serve/modelSource.js';
 import { spikingSource } from '../src/serve/modelSource.js';
+import { readRunParameters } from '../src/serve/protocol/parameters.js';
 import { checkSettings, InferenceService } from '../src/serve/service.js';
 import { decodeSpikingModel } from '../src/snn/file.js';
 import { simulate } from '../src/snn/reference.js';
@@ -33,6 +35,15 @@ it('steps after which a read-out that starts later has said nothing are refused'
   const backend = { kind: 'spiking', smallestTimeSteps: 4, largestTimeSteps: 8 } as const;
   expect(() => checkSettings({ timeSteps: 4 }, backend)).not.toThrow();
   expect(() => checkSettings({ timeSteps: 3 }, backend)).toThrow(/whole number from 4 to 8, what this model can run: its read-out starts after step 3, for time_steps but received 3/);
+});
+
+it('a request that names no steps gets as many as the read-out waits for, where that is more than usual', () => {
+  const stepsOf = (smallestTimeSteps: number, fields = {}) => {
+    const backend = { kind: 'spiking', smallestTimeSteps, largestTimeSteps: 8 } as Backend;
+    return readRunParameters(fields, backend, 4).settings.timeSteps;
+  };
+  expect([1, 4, 5].map((smallest) => stepsOf(smallest))).toEqual([4, 4, 5]);
+  expect(() => stepsOf(5, { time_steps: 4 })).toThrow(/whole number from 5 to 8/);
 });
 
 describe('models', () => {

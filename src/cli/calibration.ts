@@ -35,7 +35,7 @@ export function calibrationOptions(): Option[] {
     new Option('--calibration-images <n>', 'images from the first on (default: 512)').argParser(whole(1)),
     new Option('--calibration-percentile <p>', 'of the positive activations, with percentile (default: 99.9)').argParser(positiveNumber),
     new Option('--calibration-time-steps <t>', 'T of the error that mse makes least, and that corrections are measured at (default: 16, of deep networks 64)').argParser(whole(2, maxTimeSteps)),
-    new Option('--calibration-stagger <steps>', 'by which each layer of neurons starts behind those it reads; networks of many layers need fewer steps so (default: 0 up to 8 layers, 0.25, of deep ones 1)').argParser(numberFrom0),
+    new Option('--calibration-stagger <steps>', 'by which each layer of neurons starts behind those it reads; networks of many layers need fewer steps so (default: 0 for up to 8 layers of neurons in a row, at most 0.25 for more, at most 1 for deep networks)').argParser(numberFrom0),
     new Option('--calibration-correct <what>', 'layer by layer: light of bias and initial potential, advanced of the weights too (default: light)').choices([...calibrationCorrections]),
     new Option('--calibration-correction-images <n>', 'images of those that corrections run on (default: 32)').argParser(whole(1)),
   ];

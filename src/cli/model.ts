@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
-import { NoisefloorError } from '../errors.js';
+import { NoisefloorError, refused } from '../errors.js';
 import { readSpikingModel } from '../snn/file.js';
-import type { SpikingModel } from '../snn/model.js';
+import { smallestTimeSteps, type SpikingModel } from '../snn/model.js';
 import { zooModelPath, zooNames } from '../zoo/zoo.js';
 import type { Io } from './io.js';
 import { withProgress } from './progress.js';
@@ -21,6 +21,12 @@ export async function modelPath(model: string, io: Io): Promise<string> {
   if (names.includes(model)) return fetchModel(model, io);
   if (/[./\\]/.test(model)) return model;
   throw new NoisefloorError('FILE_NOT_FOUND', `No spiking model at ${model}, nor one of that name. Give a path, or one of: ${names.join(', ')}.`);
+}
+
+/** @throws NoisefloorError INVALID_ARGUMENT where nothing is read out in so few steps */
+export function checkReadout(model: SpikingModel, timeSteps: number): void {
+  const least = smallestTimeSteps(model);
+  if (timeSteps < least) throw refused(`The read-out of ${model.name} starts after step ${least - 1}: give --time-steps of at least ${least}.`);
 }
 
 /** As `zooModelPath`, with a bar. */

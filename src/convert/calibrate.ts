@@ -51,13 +51,14 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
  */
 export async function calibrate(given: TrainedNetwork, images: CalibrationImages, options: CalibrationOptions = {}): Promise<TrainedNetwork> {
   const network = { ...given, graph: poolsBehindActivations(given.graph) };
-  const defaults = calibrationDefaults(network.graph, options.timeSteps);
-  const rule = checkThresholdOptions({ ...options, timeSteps: defaults.timeSteps });
-  const { perChannel = true, correct = 'light', correctionImages = 32, stagger = defaults.stagger, onLayer } = options;
+  checkStagger(options.stagger);
+  const { timeSteps, stagger } = calibrationDefaults(network.graph, options);
+  const rule = checkThresholdOptions({ ...options, timeSteps });
+  const { perChannel = true, correct = 'light', correctionImages = 32, onLayer } = options;
   if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
   if (!Number.isInteger(correctionImages) || correctionImages < 1) throw invalidArgument('correctionImages', 'whole number >= 1', correctionImages);
   if (correct !== 'none' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
-  checkStagger(network, stagger, correct === 'none' ? maxTimeSteps : rule.timeSteps);
+  checkReadout(network, stagger, correct === 'none' ? maxTimeSteps : rule.timeSteps);
   const pixels = elementCount(network.graph.input.shape);
   if (images.count < 1 || images.images.length !== images.count * pixels) {
     throw invalidArgument('images.length', `${pixels} for each of ${images.count} images, one or more,`, images.images.length);
@@ -80,9 +81,12 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
   });
 }
 
-/** Two steps at least must be left for the last layer. */
-function checkStagger({ graph }: TrainedNetwork, stagger: number, timeSteps: number): void {
+function checkStagger(stagger = 0): void {
   if (!Number.isFinite(stagger) || stagger < 0) throw invalidArgument('stagger', 'number >= 0', stagger);
+}
+
+/** Two steps at least must be left for the last layer. */
+function checkReadout({ graph }: TrainedNetwork, stagger: number, timeSteps: number): void {
   const last = readoutStart(graph, stagger);
   if (last + 2 <= timeSteps) return;
   throw refused(`With stagger ${stagger} the read-out of ${graph.name} starts at step ${last}: give at least ${last + 2} time steps for ${timeSteps}, or a smaller stagger.`);

@@ -1,5 +1,5 @@
 import { inputsOf, type Graph } from '../graph/graph.js';
-import { inputName } from '../snn/model.js';
+import { inputName, maxTimeSteps } from '../snn/model.js';
 import type { FoldedLayer } from './folded.js';
 
 /**
@@ -22,6 +22,11 @@ export function readoutStart(graph: Graph, stagger: number): number {
   return Math.round(neuronsBeforeReadout(graph, Math.max) * stagger);
 }
 
+export interface CalibratedTime {
+  readonly timeSteps: number;
+  readonly stagger: number;
+}
+
 /** More layers of neurons than these on the shortest way from the image to the read-out make a network deep. */
 const deepest = 12;
 /** No more layers of neurons than these on the longest way make it shallow. */
@@ -30,15 +35,18 @@ const shallowest = 8;
 /**
  * What a calibration takes where it is not told. A shallow network: 16 steps and no stagger. A deep one, which gives nothing in so few steps
  * either way: 64 and a stagger of 1, less where that would leave the last layer less than half of the steps. One between, such as a
- * ResNet-18: 16 and a stagger of 0.25, less where the read-out would start after more than a quarter of the steps.
+ * ResNet-18: 16 and a stagger of 0.25, less where the read-out would start after more than a quarter of the steps. With a stagger that is
+ * told: at least twice the steps that pass before the read-out.
  */
-export function calibrationDefaults(graph: Graph, timeSteps?: number): { timeSteps: number; stagger: number } {
-  const longest = neuronsBeforeReadout(graph, Math.max);
-  if (neuronsBeforeReadout(graph, Math.min) > deepest) {
-    const steps = timeSteps ?? 64;
-    return { timeSteps: steps, stagger: Math.min(1, steps / (2 * longest)) };
+export function calibrationDefaults(graph: Graph, { timeSteps, stagger }: Partial<CalibratedTime> = {}): CalibratedTime {
+  const [shortest, longest] = [neuronsBeforeReadout(graph, Math.min), neuronsBeforeReadout(graph, Math.max)];
+  const deep = shortest > deepest;
+  if (stagger !== undefined) {
+    const enough = Math.min(maxTimeSteps, 2 * readoutStart(graph, stagger));
+    return { timeSteps: timeSteps ?? Math.max(deep ? 64 : 16, enough), stagger };
   }
-  const steps = timeSteps ?? 16;
+  const steps = timeSteps ?? (deep ? 64 : 16);
+  if (deep) return { timeSteps: steps, stagger: Math.min(1, steps / (2 * longest)) };
   return { timeSteps: steps, stagger: longest <= shallowest ? 0 : Math.min(0.25, Math.floor(steps / 4) / longest) };
 }
 

@@ -14,7 +14,7 @@ const version = '1.0.8';
  * near the size of those of the trained network, logits as they are. NIR does not say how neurons begin, and that they reset to 0; here they begin at
  * `metadata/initial_potential` and subtract the threshold, as `metadata/reset` says.
  *
- * @throws NoisefloorError CONVERSION for max-pooling, which NIR has not; MISSING_DEPENDENCY without h5wasm
+ * @throws NoisefloorError CONVERSION for max-pooling and for layers that start later, which NIR has not; MISSING_DEPENDENCY without h5wasm
  */
 export async function encodeNir(model: SpikingModel): Promise<Uint8Array> {
   const pool = model.layers.find((layer) => layer.kind === 'maxPool');
@@ -43,7 +43,7 @@ class NirWriter {
   write(): void {
     const { input, layers } = this.model;
     const later = layers.find((layer) => startOf(layer) > 0);
-    if (later) throw new NoisefloorError('CONVERSION', `Cannot write layer "${later.name}": NIR has no neurons that start later. Calibrate with stagger 0.`);
+    if (later) throw new NoisefloorError('CONVERSION', `Cannot write layer "${later.name}": NIR has no neurons that start later. Calibrate with stagger 0 (--calibration-stagger 0).`);
     this.#add('input', 'Input', { shape: integers(input.shape) });
     this.#names.set(inputName, 'input');
     for (const layer of layers) if (layer.kind !== 'maxPool') this.#layer(layer);

@@ -170,8 +170,8 @@ export class TrainingLoop {
       thresholds: activationThresholds(network.graph, network.parameters),
       ...(measured ? { sigma: measured.sigma, gapMean: measured.mean, sigmaSeconds: measured.seconds } : {}),
     };
-    await this.#save(next);
     if (this.keepEvery > 0 && next.epoch % this.keepEvery === 0) await writeNetwork(join(this.directory, `epoch-${next.epoch}`), network);
+    await this.#save(next);
     await appendFile(join(this.directory, 'log.jsonl'), `${JSON.stringify(log)}\n`);
     this.hooks.onProgress({ kind: 'epoch', epochs: config.epochs, ...log });
     return next;

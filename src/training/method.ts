@@ -151,6 +151,8 @@ export function checkMethodFits({ noise, activityPenalty }: Pick<Method, 'noise'
       throw new NoisefloorError('INVALID_ARGUMENT', `The activity penalty needs a threshold, but "${node.name}" is relu: take another activation, such as tcl.`);
     }
   }
+  if (noise === 'none' || graph.nodes.some((node) => node.op === 'activation' && node.activation.kind !== 'relu')) return;
+  throw new NoisefloorError('INVALID_ARGUMENT', `Noise "${noise}" needs ${activationsOf[noise].join(', ')} activations, and ${graph.name} has none: train it without noise.`);
 }
 
 /** Whether the strength of the noise is measured after each epoch, as NQ does. */

@@ -40,12 +40,13 @@ export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, bas
 }
 
 /**
- * The state saved in `directory`; refused where the network or an option that decides the result differs. A finished run may
+ * The state saved in `directory`; refused where the network, what it began with or an option that decides the result differs. A finished run may
  * be given more epochs: it goes on with what the schedule of that many epochs has left.
  */
-export async function resumedStart(directory: string, graph: Graph, config: TrainConfig, data: Dataset): Promise<Checkpoint> {
+export async function resumedStart(directory: string, graph: Graph, config: TrainConfig, data: Dataset, base?: TrainedNetwork): Promise<Checkpoint> {
   const checkpoint = await readTrainingCheckpoint(directory);
   refuseOtherNetwork(directory, checkpoint.network.graph, graph);
+  refuseOtherBeginning(directory, checkpoint.network, base);
   checkSameData(checkpoint.network, data);
   const { data: before } = checkpoint.network.provenance;
   if (before !== data.spec) {
@@ -102,6 +103,12 @@ function refuseOtherNetwork(directory: string, saved: Graph, asked: Graph): void
   throw mismatch(`${directory} holds another network: the same tensors, but ${found} where ${expected} is expected.`);
 }
 
+function refuseOtherBeginning(directory: string, { provenance }: TrainedNetwork, base: TrainedNetwork | undefined): void {
+  if (isDeepStrictEqual(provenance.initialFrom, base && asPlainData(base.provenance))) return;
+  const [there, here] = [provenance.initialFrom, base].map((one) => (one === undefined ? 'fresh parameters' : 'a trained network'));
+  throw mismatch(`${directory} began with ${there}, not ${there === here ? 'this one' : here}: resume with the same network to begin with (initialFrom).`);
+}
+
 /** As it comes back from a checkpoint: without fields that are undefined. */
 function asPlainData<T>(value: T): T {
   return JSON.parse(JSON.stringify(value)) as T;
@@ -139,9 +146,10 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
   }
 }
 
-/** Images that a network was trained on must not validate it now, nor what it teaches. */
+/** Images that a network was trained on must not validate it now, nor what it teaches. Of one that was trained elsewhere nothing is known. */
 function checkSameSplit(which: string, { provenance }: TrainedNetwork, config: TrainConfig): void {
-  const before = (provenance.training ?? {}) as Partial<TrainConfig>;
+  if (provenance.training === undefined) return;
+  const before = provenance.training as Partial<TrainConfig>;
   for (const key of ['seed', 'validation', 'limit'] as const) {
     const [there, here] = [before[key] ?? 'none', config[key] ?? 'none'];
     if (there === here) continue;

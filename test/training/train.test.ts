@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 // The built package: a worker thread loads JavaScript.
-import { readCheckpoint, train, type TrainOptions } from '../../dist/index.js';
+import { readCheckpoint, train, writeNetwork, type TrainOptions } from '../../dist/index.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
 
 let out: string;
@@ -74,8 +74,40 @@ describe('train', () => {
     await train(options(kept));
     expect((await readdir(join(out, 'run'))).filter((name) => name.startsWith('epoch-')).sort()).toEqual(['epoch-2', 'epoch-4']);
     expect((await readCheckpoint(join(out, 'run', 'epoch-2'))).parameters).toEqual(network.parameters);
+    const { epochs } = await train(options({ initialFrom: join(out, 'run', 'epoch-2'), network: undefined, out: join(out, 'further'), epochs: 1 }));
+    expect(epochs).toHaveLength(1);
     await expect(train(options({ ...kept, out: join(out, 'run', 'epoch-2'), resume: true }))).rejects.toMatchObject({ code: 'INVALID_FILE' });
     await expect(train(options({ keepEvery: -1, out: join(out, 'other') }))).rejects.toThrow(/whole number >= 0 for keepEvery/);
+  });
+
+  test('noise that no activation of the network takes is refused, whether it is built or begun with', async () => {
+    const relu = tinyNetwork({ kind: 'relu' });
+    const message = expect.stringMatching(/needs qcfs activations, and tiny has none: train it without noise/) as string;
+    await expect(train(options({ network: relu, noise: 'nq' }))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message });
+    await train(options({ network: relu }));
+    const further = options({ network: undefined, initialFrom: join(out, 'run'), out: join(out, 'further') });
+    await expect(train({ ...further, noise: 'nq' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message });
+    expect(await readdir(out)).not.toContain('further');
+  });
+
+  test('a run is resumed with the network that it began with alone', async () => {
+    for (const [name, learningRate] of [['base0', 0.01], ['base1', 0.02]] as const) await train(options({ out: join(out, name), validation: 10, learningRate }));
+    const further = (name: string, more: Partial<TrainOptions> = {}) => options({ network: undefined, initialFrom: join(out, name), validation: 10, ...more });
+    await train(further('base0'));
+    const resumed = await train(further('base0', { resume: true, epochs: 3 }));
+    expect(resumed.epochs.map(({ epoch }) => epoch)).toEqual([3]);
+    const refuses = (given: TrainOptions, message: RegExp) => expect(train({ ...given, resume: true })).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH', message: expect.stringMatching(message) as string });
+    await refuses(further('base1'), /began with a trained network, not this one: resume with the same network/);
+    await refuses(options({ validation: 10 }), /began with a trained network, not fresh parameters/);
+    await refuses(further('base1', { out: join(out, 'base0') }), /began with fresh parameters, not a trained network/);
+  });
+
+  test('a network that was trained elsewhere can be trained further, with any seed', async () => {
+    const { network } = await train(options());
+    const elsewhere = join(out, 'elsewhere');
+    await writeNetwork(elsewhere, { ...network, provenance: { importedFrom: 'file.onnx' } });
+    const { epochs } = await train(options({ network: undefined, initialFrom: elsewhere, seed: 7, out: join(out, 'further') }));
+    expect(epochs.at(-1)!.validationAccuracy).toBeGreaterThan(0.5);
   });
 
   test('a network for other classes is refused, and so is mixed precision where gradients are averaged', async () => {

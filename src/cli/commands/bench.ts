@@ -12,7 +12,7 @@ import type { SpikingModel } from '../../snn/model.js';
 import { SpikingSession } from '../../snn/session.js';
 import { elementCount } from '../../tensor.js';
 import { Output, type Io } from '../io.js';
-import { modelArgument, readModel } from '../model.js';
+import { checkReadout, modelArgument, readModel } from '../model.js';
 import { shared, whole } from '../options.js';
 import { withProgress } from '../progress.js';
 import { textTable } from '../table.js';
@@ -47,6 +47,7 @@ export function addBench(program: Command, io: Io): void {
 async function benchAction(file: string, options: BenchCommandOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   const model = await readModel(file, io);
+  checkReadout(model, options.timeSteps);
   const split = await benchImages(model, options, output);
   await using session = await SpikingSession.create(model, { threads: options.threads });
   const { threads } = session;

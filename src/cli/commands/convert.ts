@@ -60,7 +60,7 @@ async function convertAction(path: string, options: ConvertCommandOptions, io: I
   output.log(`Converting ${network.graph.name}`);
   const { model, report } = convert(network, { weights, ...(timeSteps !== undefined && { timeSteps }), ...(preprocessing && { preprocessing }) });
   await writeSpikingModel(out, model);
-  const comparison = options.compare ? await compare(trained, model, images!, Math.min(report.largestTimeSteps, calibrationDefaults(trained.graph, options.calibrationTimeSteps).timeSteps)) : undefined;
+  const comparison = options.compare ? await compare(trained, model, images!, Math.min(report.largestTimeSteps, calibrationDefaults(trained.graph, { timeSteps: options.calibrationTimeSteps, stagger: options.calibrationStagger }).timeSteps)) : undefined;
   output.document({ command: 'convert', network: path, model: out, ...report, ...(comparison && { comparison }) });
   printReport(report, out, output);
   if (comparison) printComparison(comparison, output);

@@ -5,11 +5,10 @@ import { refused } from '../../errors.js';
 import { bestClasses, logitsFromEarlyExit, logitsFromPotentials, type ScoredClass } from '../../evaluate/logits.js';
 import { percent } from '../../report/format.js';
 import type { EarlyExitRule } from '../../snn/earlyExit.js';
-import { smallestTimeSteps } from '../../snn/model.js';
 import type { RunOptions } from '../../snn/run.js';
 import { SpikingSession } from '../../snn/session.js';
 import { Output, type Io } from '../io.js';
-import { modelArgument, readModel } from '../model.js';
+import { checkReadout, modelArgument, readModel } from '../model.js';
 import { exitRules, numberFrom0, shared, whole } from '../options.js';
 
 interface PredictCommandOptions {
@@ -48,8 +47,7 @@ async function predictAction(file: string, paths: string[], options: PredictComm
   const output = new Output(io, options.json);
   const rule = exitRules(options.earlyExit === undefined ? undefined : [options.earlyExit], options, options.timeSteps)[0];
   const model = await readModel(file, io);
-  const least = smallestTimeSteps(model);
-  if (options.timeSteps < least) throw refused(`The read-out of ${model.name} starts after step ${least - 1}: give --time-steps of at least ${least}.`);
+  checkReadout(model, options.timeSteps);
   const { shape, normalization, preprocessing } = model.input;
   const images = normalizeImages(await readImages(paths, shape, preprocessing), normalization, shape);
   await using session = await SpikingSession.create(model, { threads: options.threads });

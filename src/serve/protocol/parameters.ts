@@ -17,13 +17,13 @@ export interface RunParameters {
 }
 
 /**
- * @param timeSteps where the request names none; fewer where the model cannot run as many
+ * @param timeSteps where the request names none; fewer where the model cannot run as many, more where it is not read out by then
  * @throws NoisefloorError INVALID_ARGUMENT
  */
 export function readRunParameters(fields: Fields, backend: Backend, timeSteps: number, others: readonly string[] = []): RunParameters {
   onlyKnown(fields, [...runParameters, ...others], 'parameter');
   const { time_steps, top_k, timeout } = fields;
-  const steps = time_steps === undefined ? Math.min(timeSteps, backend.largestTimeSteps) : wholeOf(time_steps, 'time_steps', 1, maxTimeSteps);
+  const steps = time_steps === undefined ? Math.max(backend.smallestTimeSteps, Math.min(timeSteps, backend.largestTimeSteps)) : wholeOf(time_steps, 'time_steps', 1, maxTimeSteps);
   const settings: RunSettings = { timeSteps: steps, ...earlyExit(fields, steps) };
   checkSettings(settings, backend);
   return {

@@ -51,7 +51,7 @@ const stages = {
   'resnet18-sparser-t2': { from: 'resnet18-sparser-base', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} --activity-penalty 0.2` },
   'resnet18-sparser-taught': { from: 'resnet18-sparser', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --activity-penalty 0.2` },
   'resnet18-sparser-t2-taught': { from: 'resnet18-sparser-t2', teacher: 'resnet18-relu', epochs: 16, options: `--time-steps 2 --learning-rate 0.006 ${overTime} ${strong} --activity-penalty 0.2` },
-  'resnet18-sparser-restart-base': { further: 'resnet18-sparser', teacher: 'resnet18-relu', epochs: 50, options: `${restart.replace('0.1', '0.05')} --activity-penalty 0.4` },
+  'resnet18-sparser-restart-base': { further: 'resnet18-sparser', teacher: 'resnet18-relu', epochs: 50, options: `${restart.replace('--learning-rate 0.1', '--learning-rate 0.05')} --activity-penalty 0.4` },
   'resnet18-sparser-restart': { from: 'resnet18-sparser-restart-base', teacher: 'resnet18-relu', epochs: 16, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --activity-penalty 0.4` },
   'resnet18-single-step': { epochs: 80, options: singleStep },
   'resnet18-single-step-low': { epochs: 60, options: `${singleStep} --initial-threshold 1` },

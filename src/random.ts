@@ -1,4 +1,5 @@
 import { invalidArgument } from './errors.js';
+import { whole } from './numbers.js';
 
 /**
  * Seeded random numbers, xoshiro128** 1.1 (Blackman and Vigna, public domain) seeded through splitmix32: the same seed
@@ -9,7 +10,7 @@ export class Random {
 
   /** @param seed whole number from 0 to 2^53 - 1 */
   constructor(seed: number) {
-    if (!Number.isSafeInteger(seed) || seed < 0) throw invalidArgument('seed', 'whole number >= 0', seed);
+    whole('seed', seed, 0);
     let mix = (seed >>> 0) ^ Math.imul(Math.floor(seed / 2 ** 32), 0x9e3779b9);
     for (let i = 0; i < 4; i++) {
       mix = (mix + 0x9e3779b9) | 0;

@@ -7,7 +7,7 @@ import type { Preprocessing } from '../data/preprocessing.js';
 import { readSplit, type ImageSource } from '../data/source.js';
 import { refused } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
-import { readoutStart } from '../convert/stagger.js';
+import { calibrationDefaults, readoutStart } from '../convert/stagger.js';
 import { significant } from '../report/format.js';
 import { maxTimeSteps } from '../snn/model.js';
 import type { Output } from './io.js';
@@ -43,8 +43,8 @@ export function calibrationOptions(): Option[] {
 
 export interface Calibrated {
   readonly network: TrainedNetwork;
-  /** What it was calibrated on. */
-  readonly images?: Split;
+  /** What it was calibrated on, and the steps that it was calibrated for. */
+  readonly calibration?: { readonly images: Split; readonly timeSteps: number };
 }
 
 /** The network, calibrated where --calibrate asks for it. */
@@ -68,22 +68,20 @@ export async function calibrated(
   const images = await readSplit(source, calibrationImages);
   output.log(`Calibrating ${network.graph.name} on ${images.count} training images`);
   const onLayer = (name: string, done: number, total: number): void => output.log(`Corrected ${name}, ${done} of ${total}`);
-  const found = await calibrate(withClasses(network, source), images, { ...libraryOptions(rest), onLayer });
-  const { stagger = 0 } = found;
+  const { timeSteps, stagger } = calibrationDefaults(network.graph, { timeSteps: rest.calibrationTimeSteps, stagger: rest.calibrationStagger });
+  const found = await calibrate(withClasses(network, source), images, { ...libraryOptions(rest), timeSteps, stagger, onLayer });
   if (stagger > 0) output.log(`Layers start ${significant(stagger)} steps one behind the other, the read-out after step ${readoutStart(found.graph, stagger)}: --calibration-stagger 0 lets all start at once`);
-  return { network: found, images };
+  return { network: found, calibration: { images, timeSteps } };
 }
 
 function libraryOptions(options: CalibrationCommandOptions): CalibrationOptions {
-  const { calibration: method, calibrationScope: scope, calibrationPercentile: percentile, calibrationTimeSteps: timeSteps, calibrationCorrect: correct = 'light' } = options;
-  const { calibrationCorrectionImages: correctionImages, calibrationStagger: stagger, threads } = options;
+  const { calibration: method, calibrationScope: scope, calibrationPercentile: percentile, calibrationCorrect: correct = 'light' } = options;
+  const { calibrationCorrectionImages: correctionImages, threads } = options;
   return {
     ...(method && { method }),
     ...(scope && { perChannel: scope === 'channel' }),
     ...(percentile !== undefined && { percentile }),
-    ...(timeSteps !== undefined && { timeSteps }),
     ...(correctionImages !== undefined && { correctionImages }),
-    ...(stagger !== undefined && { stagger }),
     ...(threads !== undefined && { threads }),
     correct,
   };

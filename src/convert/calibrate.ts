@@ -3,6 +3,7 @@ import type { ActivationNode, GraphNode } from '../graph/graph.js';
 import type { NeuronSettings, TrainedNetwork } from '../graph/network.js';
 import { poolsBehindActivations } from '../graph/poolOrder.js';
 import { inferShapes } from '../graph/shapes.js';
+import { notNegative } from '../numbers.js';
 import { maxTimeSteps } from '../snn/model.js';
 import { elementCount } from '../tensor.js';
 import { measureHistograms, type CalibrationImages, type Histogram, type TapOptions } from './activations.js';
@@ -51,14 +52,14 @@ export interface CalibrationOptions extends ThresholdOptions, TapOptions {
  */
 export async function calibrate(given: TrainedNetwork, images: CalibrationImages, options: CalibrationOptions = {}): Promise<TrainedNetwork> {
   const network = { ...given, graph: poolsBehindActivations(given.graph) };
-  checkStagger(options.stagger);
+  notNegative('stagger', options.stagger ?? 0);
   const { timeSteps, stagger } = calibrationDefaults(network.graph, options);
   const rule = checkThresholdOptions({ ...options, timeSteps });
   const { perChannel = true, correct = 'light', correctionImages = 32, onLayer } = options;
   if (!calibrationCorrections.includes(correct)) throw unknownName('correction', String(correct), calibrationCorrections);
   if (!Number.isInteger(correctionImages) || correctionImages < 1) throw invalidArgument('correctionImages', 'whole number >= 1', correctionImages);
   if (correct !== 'none' && rule.timeSteps < 2) throw invalidArgument('timeSteps', 'whole number >= 2, for corrections,', rule.timeSteps);
-  checkReadout(network, stagger, correct === 'none' ? maxTimeSteps : rule.timeSteps);
+  checkStepsLeft(network, stagger, correct === 'none' ? maxTimeSteps : rule.timeSteps);
   const pixels = elementCount(network.graph.input.shape);
   if (images.count < 1 || images.images.length !== images.count * pixels) {
     throw invalidArgument('images.length', `${pixels} for each of ${images.count} images, one or more,`, images.images.length);
@@ -81,12 +82,8 @@ export async function calibrate(given: TrainedNetwork, images: CalibrationImages
   });
 }
 
-function checkStagger(stagger = 0): void {
-  if (!Number.isFinite(stagger) || stagger < 0) throw invalidArgument('stagger', 'number >= 0', stagger);
-}
-
 /** Two steps at least must be left for the last layer. */
-function checkReadout({ graph }: TrainedNetwork, stagger: number, timeSteps: number): void {
+function checkStepsLeft({ graph }: TrainedNetwork, stagger: number, timeSteps: number): void {
   const last = readoutStart(graph, stagger);
   if (last + 2 <= timeSteps) return;
   throw refused(`With stagger ${stagger} the read-out of ${graph.name} starts at step ${last}: give at least ${last + 2} time steps for ${timeSteps}, or a smaller stagger.`);

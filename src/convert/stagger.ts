@@ -39,13 +39,11 @@ const shallowest = 8;
  * told: at least twice the steps that pass before the read-out.
  */
 export function calibrationDefaults(graph: Graph, { timeSteps, stagger }: Partial<CalibratedTime> = {}): CalibratedTime {
-  const [shortest, longest] = [neuronsBeforeReadout(graph, Math.min), neuronsBeforeReadout(graph, Math.max)];
-  const deep = shortest > deepest;
-  if (stagger !== undefined) {
-    const enough = Math.min(maxTimeSteps, 2 * readoutStart(graph, stagger));
-    return { timeSteps: timeSteps ?? Math.max(deep ? 64 : 16, enough), stagger };
-  }
-  const steps = timeSteps ?? (deep ? 64 : 16);
+  const deep = neuronsBeforeReadout(graph, Math.min) > deepest;
+  const longest = neuronsBeforeReadout(graph, Math.max);
+  const enough = Math.min(maxTimeSteps, 2 * readoutStart(graph, stagger ?? 0));
+  const steps = timeSteps ?? Math.max(deep ? 64 : 16, enough);
+  if (stagger !== undefined) return { timeSteps: steps, stagger };
   if (deep) return { timeSteps: steps, stagger: Math.min(1, steps / (2 * longest)) };
   return { timeSteps: steps, stagger: longest <= shallowest ? 0 : Math.min(0.25, Math.floor(steps / 4) / longest) };
 }

@@ -28,7 +28,7 @@ const ltbSteps = 1000;
 const ltbRate = 2;
 
 /** The options with their defaults. @throws NoisefloorError INVALID_ARGUMENT */
-export function checkThresholdOptions({ method = 'mse', percentile = 99.9, timeSteps = 16 }: ThresholdOptions): ThresholdRule {
+export function checkThresholdOptions({ method = 'mse', percentile = 99.9, timeSteps }: ThresholdOptions & Pick<ThresholdRule, 'timeSteps'>): ThresholdRule {
   if (!calibrationMethods.includes(method)) throw unknownName('method', String(method), calibrationMethods);
   if (!(percentile > 0 && percentile <= 100)) throw invalidArgument('percentile', 'number above 0, at most 100', percentile);
   if (!Number.isInteger(timeSteps) || timeSteps < 1) throw invalidArgument('timeSteps', 'whole number >= 1', timeSteps);

@@ -1,7 +1,7 @@
 import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import { activationKinds, type Activation, type ActivationKind } from '../graph/graph.js';
 import { activationsOf, type MethodOptions } from './method.js';
-import { positive, whole } from './numbers.js';
+import { positive, whole } from '../numbers.js';
 
 /** The activation at every site of a named network. */
 export interface ActivationOptions {

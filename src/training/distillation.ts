@@ -6,7 +6,7 @@ import { refused } from '../errors.js';
 import type { OnnxBuilder } from '../onnx/builder.js';
 import { emitGraph, emitInference } from '../onnx/layers.js';
 import type { Parameters } from '../tensor.js';
-import { positive, share } from './numbers.js';
+import { positive, share } from '../numbers.js';
 
 /** Options of knowledge distillation: training by the logits of another network besides the labels (Hinton et al. 2015). */
 export interface DistillationOptions {

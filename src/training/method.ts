@@ -1,8 +1,8 @@
 import { activationKinds, type ActivationKind, type Graph } from '../graph/graph.js';
-import { NoisefloorError, unknownName } from '../errors.js';
+import { refused, unknownName, type NoisefloorError } from '../errors.js';
 import { noiseKinds, type NoiseKind } from './layers/rule.js';
 import { surrogateKinds, type SurrogateKind } from './layers/surrogate.js';
-import { notNegative, share, whole } from './numbers.js';
+import { notNegative, share, whole } from '../numbers.js';
 
 export const noiseVariants = ['A', 'B', 'C'] as const;
 /**
@@ -121,7 +121,7 @@ function checkApplies(options: MethodOptions): void {
 }
 
 function misfit(why: string): NoisefloorError {
-  return new NoisefloorError('INVALID_ARGUMENT', `${why[0]!.toUpperCase()}${why.slice(1)}. Leave it out, or change the other option.`);
+  return refused(`${why[0]!.toUpperCase()}${why.slice(1)}. Leave it out, or change the other option.`);
 }
 
 /** Activations that a kind of noise can go into; the first is what a named network gets. */
@@ -142,17 +142,14 @@ export function checkMethodFits({ noise, activityPenalty }: Pick<Method, 'noise'
     const { kind } = node.activation;
     if (kind !== 'relu' && !activationsOf[noise].includes(kind)) {
       const needed = activationsOf[noise].join(', ');
-      throw new NoisefloorError(
-        'INVALID_ARGUMENT',
-        `Noise "${noise}" needs ${needed} activations, but "${node.name}" is ${kind}: build the network with ${needed}.`,
-      );
+      throw refused(`Noise "${noise}" needs ${needed} activations, but "${node.name}" is ${kind}: build the network with ${needed}.`);
     }
     if (kind === 'relu' && activityPenalty > 0) {
-      throw new NoisefloorError('INVALID_ARGUMENT', `The activity penalty needs a threshold, but "${node.name}" is relu: take another activation, such as tcl.`);
+      throw refused(`The activity penalty needs a threshold, but "${node.name}" is relu: take another activation, such as tcl.`);
     }
   }
   if (noise === 'none' || graph.nodes.some((node) => node.op === 'activation' && node.activation.kind !== 'relu')) return;
-  throw new NoisefloorError('INVALID_ARGUMENT', `Noise "${noise}" needs ${activationsOf[noise].join(', ')} activations, and ${graph.name} has none: train it without noise.`);
+  throw refused(`Noise "${noise}" needs ${activationsOf[noise].join(', ')} activations, and ${graph.name} has none: train it without noise.`);
 }
 
 /** Whether the strength of the noise is measured after each epoch, as NQ does. */

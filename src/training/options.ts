@@ -12,7 +12,7 @@ import { checkMethodFits, checkMethodOptions, resolveMethod, type Method, type M
 import { resolveDistillation, type Distillation, type DistillationOptions } from './distillation.js';
 import type { NoiseKind } from './layers/rule.js';
 import { resolveRuntime, type ParallelOptions } from './parallel/runtime.js';
-import { fraction, notNegative, positive, whole } from './numbers.js';
+import { fraction, notNegative, positive, whole } from '../numbers.js';
 import { decayScopes, optimizerKinds, type OptimizerOptions } from './optimizers.js';
 import { scheduleKinds, type ScheduleKind } from './schedule.js';
 import { resolveTemporal, type TemporalConfig, type TemporalOptions } from './temporal/options.js';
@@ -245,11 +245,11 @@ function checkOptimizer(optimizer: OptimizerOptions): void {
   if (nesterov && momentum === 0) throw invalidArgument('momentum with nesterov', 'number above 0', momentum);
 }
 
-/** The graph to train, checked: the given one, or the network built with the activation that the options describe. */
-export function resolveGraph(options: TrainOptions, data: Dataset): Graph {
+/** The graph to train, checked: that of the network to begin with, the given one, or the network built with the activation that the options describe. */
+export function resolveGraph(options: TrainOptions, data: Dataset, base?: TrainedNetwork): Graph {
   const { noise = 'none', activityPenalty = 0, weightBits } = options;
   if (weightBits !== undefined && !weightWidths.includes(weightBits)) throw unknownName('weightBits', String(weightBits), weightWidths.map(String));
-  const graph = givenGraph(options, data);
+  const graph = base?.graph ?? givenGraph(options, data);
   inferShapes(graph);
   checkMethodFits({ noise, activityPenalty }, graph);
   return weightBits === undefined ? graph : withWeightBits(graph, weightBits);

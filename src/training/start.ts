@@ -104,7 +104,7 @@ function refuseOtherNetwork(directory: string, saved: Graph, asked: Graph): void
 }
 
 function refuseOtherBeginning(directory: string, { provenance }: TrainedNetwork, base: TrainedNetwork | undefined): void {
-  if (isDeepStrictEqual(provenance.initialFrom, base && asPlainData(base.provenance))) return;
+  if (isDeepStrictEqual(provenance.initialFrom, base?.provenance)) return;
   const [there, here] = [provenance.initialFrom, base].map((one) => (one === undefined ? 'fresh parameters' : 'a trained network'));
   throw mismatch(`${directory} began with ${there}, not ${there === here ? 'this one' : here}: resume with the same network to begin with (initialFrom).`);
 }

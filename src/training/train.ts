@@ -6,11 +6,10 @@ import { openDataset } from '../data/open.js';
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError, refused, type ErrorCode } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
+import { whole } from '../numbers.js';
 import { checkpointPath, hasCheckpoint, readCheckpoint, type Checkpoint } from './checkpoint.js';
 import { resolveLoaderThreads } from './loader.js';
 import { checkSurrogate, resolveConfig, resolveGraph, type EpochLog, type TrainOptions, type TrainProgress } from './options.js';
-import { checkMethodFits } from './method.js';
-import { whole } from './numbers.js';
 import { resolveRuntime, type TrainingRuntime } from './parallel/runtime.js';
 import { checkTeacher, freshStart, isFinished, resumedStart } from './start.js';
 
@@ -59,8 +58,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const runtime = resolveRuntime(options, config.batchSize);
   const data = typeof options.data === 'string' ? await openDataset(options.data) : options.data;
   const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
-  const graph = base?.graph ?? resolveGraph(options, data);
-  if (base) checkMethodFits(config, graph);
+  const graph = resolveGraph(options, data, base);
   checkSurrogate(options, graph);
   if (teacher) checkTeacher(teacher, config, data);
   const start = options.resume === true ? await resumedStart(options.out, graph, config, data, base) : freshStart(graph, config, data, base);

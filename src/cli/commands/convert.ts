@@ -1,7 +1,6 @@
 import { Option, type Command } from 'commander';
 import { convert, type Conversion } from '../../convert/convert.js';
 import { weightTypes, type WeightType } from '../../convert/quantize.js';
-import { calibrationDefaults } from '../../convert/stagger.js';
 import type { Split } from '../../data/dataset.js';
 import { refused } from '../../errors.js';
 import { compareLayers } from '../../evaluate/compare.js';
@@ -56,11 +55,11 @@ async function convertAction(path: string, options: ConvertCommandOptions, io: I
   for (const note of importNotes(trained)) output.log(note);
   const preprocessing = preprocessingOption(options, trained.graph.input.shape);
   if (options.compare && options.calibrate === undefined) throw refused('--compare needs images: give --calibrate, or compare with eval --against.');
-  const { network, images } = await calibrated(trained, options, preprocessing, output);
+  const { network, calibration } = await calibrated(trained, options, preprocessing, output);
   output.log(`Converting ${network.graph.name}`);
   const { model, report } = convert(network, { weights, ...(timeSteps !== undefined && { timeSteps }), ...(preprocessing && { preprocessing }) });
   await writeSpikingModel(out, model);
-  const comparison = options.compare ? await compare(trained, model, images!, Math.min(report.largestTimeSteps, calibrationDefaults(trained.graph, { timeSteps: options.calibrationTimeSteps, stagger: options.calibrationStagger }).timeSteps)) : undefined;
+  const comparison = options.compare ? await compare(trained, model, calibration!.images, Math.min(report.largestTimeSteps, calibration!.timeSteps)) : undefined;
   output.document({ command: 'convert', network: path, model: out, ...report, ...(comparison && { comparison }) });
   printReport(report, out, output);
   if (comparison) printComparison(comparison, output);

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { NoisefloorError } from '../../errors.js';
+import { refused } from '../../errors.js';
 import { activationKinds, weightWidths, type WeightBits } from '../../graph/graph.js';
 import { networkNames } from '../../graph/networks/index.js';
 import { maxTimeSteps } from '../../snn/model.js';
@@ -96,7 +96,7 @@ async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> 
 async function networkOf({ network, initialFrom }: TrainCommandOptions): Promise<Pick<TrainOptions, 'network'>> {
   if (network !== undefined) return { network: await networkOption(network) };
   if (initialFrom !== undefined) return {};
-  throw new NoisefloorError('INVALID_ARGUMENT', 'Give a --network to train, or with --initial-from the folder of a trained one.');
+  throw refused('Give a --network to train, or with --initial-from the folder of a trained one.');
 }
 
 /** What `--json` prints of a training run. */

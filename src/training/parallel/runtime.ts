@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { invalidArgument, refused } from '../../errors.js';
+import { whole } from '../../numbers.js';
 import type { Device, RuntimeOptions } from '../../onnx/device.js';
 
 /** Where a training run computes: on one device, or in parallel. */
@@ -40,7 +41,7 @@ export function resolveRuntime(options: ParallelOptions, batchSize: number): Tra
   if (!Number.isSafeInteger(count) || count < 1 || count > batchSize) {
     throw invalidArgument(devices ? 'devices' : 'replicas', `at most ${batchSize}, the images of a batch, and at least 1`, count);
   }
-  if (!Number.isSafeInteger(averageEvery) || averageEvery < 1) throw invalidArgument('averageEvery', 'whole number >= 1', averageEvery);
+  whole('averageEvery', averageEvery, 1);
   if (averageEvery > 1 && count === 1) throw refused('averageEvery needs several devices or replicas.');
   if (count === 1) return lead;
   const share = Math.max(1, Math.floor((threads ?? availableParallelism()) / count));

@@ -1,7 +1,7 @@
 import { invalidArgument, refused, unknownName } from '../../errors.js';
 import type { SurrogateKind } from '../layers/surrogate.js';
 import type { MethodOptions } from '../method.js';
-import { share } from '../numbers.js';
+import { share } from '../../numbers.js';
 
 /** Through time each step costs as much memory and time as a dense training step of the whole batch. */
 const maxStepsThroughTime = 8;

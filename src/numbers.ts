@@ -1,4 +1,4 @@
-import { invalidArgument } from '../errors.js';
+import { invalidArgument } from './errors.js';
 
 /* Checks of numbers in options: each gives the value back, or throws `INVALID_ARGUMENT` with its name. */
 

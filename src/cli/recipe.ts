@@ -119,8 +119,8 @@ function addExecution(command: Command): Command {
   return command
     .addOption(shared.seed(seedHelp))
     .addOption(
-      new Option('--validation <part>', 'held out of the training images: a fraction, or a number of images')
-        .argParser(positiveNumber)
+      new Option('--validation <part>', 'held out of the training images: a fraction, or a number of images; 0: none')
+        .argParser(numberFrom0)
         .default(0.1),
     )
     .addOption(new Option('--keep-every <k>', 'keep the network alone in OUT/epoch-N after every k epochs').argParser(whole(0)).default(0, 'none'))

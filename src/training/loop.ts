@@ -34,7 +34,8 @@ export type LoopExtras = Partial<Pick<TrainOptions, 'loaderThreads' | 'keepEvery
 type EpochSpeed = Pick<EpochLog, 'seconds' | 'stallSeconds'>;
 interface Parts {
   readonly train: Split;
-  readonly validation: Split;
+  /** Undefined where nothing is held out. */
+  readonly validation: Split | undefined;
 }
 
 type Range = readonly [begin: number, end: number];
@@ -145,13 +146,14 @@ export class TrainingLoop {
     const { config } = this.start;
     const validation = await this.#validation.dense();
     const checkpoint = lastCheckpoint(this.directory, done.epoch);
-    if (!Number.isFinite(validation.loss)) {
+    if (validation && !Number.isFinite(validation.loss)) {
       throw diverged(`The validation loss became ${validation.loss} after epoch ${done.epoch + 1}`, checkpoint);
     }
     const spiking = await this.#validation.spiking();
     const { evaluation } = this.stepper;
-    const measured = measuresSigma(config)
-      ? await measureSigma(evaluation, config, this.data, this.parts, done.epoch)
+    const { train, validation: heldOut } = this.parts;
+    const measured = measuresSigma(config) && heldOut
+      ? await measureSigma(evaluation, config, this.data, { train, validation: heldOut }, done.epoch)
       : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
@@ -160,8 +162,7 @@ export class TrainingLoop {
       epoch: next.epoch,
       loss: done.lossSum / done.imageCount,
       trainAccuracy: done.correctSum / done.imageCount,
-      validationLoss: validation.loss,
-      validationAccuracy: validation.accuracy,
+      ...(validation ? { validationLoss: validation.loss, validationAccuracy: validation.accuracy } : {}),
       ...(spiking ? { spiking } : {}),
       learningRate: learningRateAt(config, next.epoch * this.#steps, this.#steps),
       ...(config.clipNorm > 0 ? { gradientNorm: done.gradientNormSum / done.step } : {}),
@@ -189,7 +190,9 @@ export class TrainingLoop {
 }
 
 function takeParts(data: Dataset, { limit, validation, seed }: TrainConfig): Parts {
-  return splitValidation(firstImages(data.train, limit), validation, deriveSeed(seed, seedUse.validation), 'validation');
+  const images = firstImages(data.train, limit);
+  if (validation === 0) return { train: images, validation: undefined };
+  return splitValidation(images, validation, deriveSeed(seed, seedUse.validation), 'validation');
 }
 
 function openTrainingLoader({ config, position }: Checkpoint, data: Dataset, split: Split, threads: number): BatchLoader {

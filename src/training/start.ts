@@ -148,7 +148,7 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
 
 /** Images that a network was trained on must not validate it now, nor what it teaches. Of one that was trained elsewhere nothing is known. */
 function checkSameSplit(which: string, { provenance }: TrainedNetwork, config: TrainConfig): void {
-  if (provenance.training === undefined) return;
+  if (provenance.training === undefined || config.validation === 0) return;
   const before = provenance.training as Partial<TrainConfig>;
   for (const key of ['seed', 'validation', 'limit'] as const) {
     const [there, here] = [before[key] ?? 'none', config[key] ?? 'none'];

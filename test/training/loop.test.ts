@@ -230,7 +230,7 @@ describe('recipes', () => {
     for (const ema of [0, 0.99]) {
       await rm(join(out, 'log.jsonl'), { force: true });
       await run(tinyNetwork(), configOf({ ema, epochs: 1 }));
-      losses.push((await readLog())[0]!.validationLoss);
+      losses.push((await readLog())[0]!.validationLoss!);
     }
     expect(losses[0]).not.toBe(losses[1]);
   });
@@ -250,6 +250,19 @@ describe('recipes', () => {
     const [first, second] = await readLog();
     expect(first).not.toHaveProperty('gradientNorm');
     expect(second!.gradientNorm).toBeGreaterThan(0.1);
+  });
+});
+
+describe('without images held out', () => {
+  test('every image trains, and nothing is logged of images that were not trained on', async () => {
+    let steps = 0;
+    const onProgress: LoopHooks['onProgress'] = ({ kind }) => void (steps += kind === 'step' ? 1 : 0);
+    await run(tinyNetwork(), configOf({ validation: 0, batchSize: 10, epochs: 1 }), { ...quiet, onProgress });
+    expect(steps).toBe(data.train.count / 10);
+    const [log] = await readLog();
+    expect(Object.keys(log!)).not.toContain('validationLoss');
+    expect(Object.keys(log!)).not.toContain('validationAccuracy');
+    expect(log!.loss).toBeGreaterThan(0);
   });
 });
 

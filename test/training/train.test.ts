@@ -102,6 +102,23 @@ describe('train', () => {
     await refuses(further('base1', { out: join(out, 'base0') }), /began with fresh parameters, not a trained network/);
   });
 
+  test('what was trained with images held out can go on with all of them, but not back', async () => {
+    await train(options({ validation: 10 }));
+    const all = { network: undefined, initialFrom: join(out, 'run'), teacher: join(out, 'run'), validation: 0, seed: 1, out: join(out, 'all') };
+    const { epochs } = await train(options(all));
+    expect(epochs.at(-1)!.validationAccuracy).toBeUndefined();
+    const overTime = await train(options({ ...all, timeSteps: 2, out: join(out, 'over-time') }));
+    expect(overTime.epochs.at(-1)!.spiking).toBeUndefined();
+    await expect(train(options({ ...all, initialFrom: join(out, 'all'), teacher: undefined, validation: 10, out: join(out, 'back') }))).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+      message: expect.stringMatching(/trained with validation 0, not 10/) as string,
+    });
+    await expect(train(options({ validation: 0, noise: 'nq', out: join(out, 'nq') }))).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(/measured on images held out: give validation, or noiseSigma/) as string,
+    });
+  });
+
   test('a network that was trained elsewhere can be trained further, with any seed', async () => {
     const { network } = await train(options());
     const elsewhere = join(out, 'elsewhere');

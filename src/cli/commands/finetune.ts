@@ -36,6 +36,6 @@ async function finetuneAction(directory: string, options: FinetuneOptions, io: I
   const result = await trainWithProgress({ ...recipeOf(options), initialFrom: directory, signal: io.signal }, output);
   const spiking = result.epochs.at(-1)?.spiking;
   output.document(trainDocument('finetune', options.data, result));
-  if (spiking) output.print(`Fine-tuned ${result.network.graph.name}: ${describeSpiking(spiking)} on the validation part.`);
+  output.print(`Fine-tuned ${result.network.graph.name}${spiking ? `: ${describeSpiking(spiking)} on the validation part` : ''}.`);
   printNext(result, options.epochs, output);
 }

@@ -89,7 +89,7 @@ async function trainAction(options: TrainCommandOptions, io: Io): Promise<void> 
   const result = await trainWithProgress({ ...recipeOf(options), ...(await networkOf(options)), signal: io.signal }, output);
   const last = result.epochs.at(-1);
   output.document(trainDocument('train', options.data, result));
-  if (last) output.print(`Trained ${result.network.graph.name}: ${percent(last.validationAccuracy)} on the validation part.`);
+  if (last) output.print(`Trained ${result.network.graph.name}${last.validationAccuracy === undefined ? '' : `: ${percent(last.validationAccuracy)} on the validation part`}.`);
   printNext(result, options.epochs, output);
 }
 
@@ -138,7 +138,8 @@ export async function trainWithProgress(options: TrainOptions, output: Output): 
     }
     output.log(
       `Epoch ${event.epoch} of ${event.epochs}: loss ${event.loss.toFixed(4)}, train ${percent(event.trainAccuracy)}, ` +
-        `validation ${percent(event.validationAccuracy)}, ${event.spiking ? `${describeSpiking(event.spiking)}, ` : ''}` +
+        (event.validationAccuracy === undefined ? '' : `validation ${percent(event.validationAccuracy)}, `) +
+        (event.spiking ? `${describeSpiking(event.spiking)}, ` : '') +
         (event.gradientNorm === undefined ? '' : `gradient norm ${event.gradientNorm.toPrecision(3)}, `) +
         `${duration(event.seconds)}, ${duration(event.stallSeconds)} of it waiting for data`,
     );

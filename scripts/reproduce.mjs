@@ -70,7 +70,7 @@ const program = new Command('reproduce')
   .addOption(new Option('--seed <n>').argParser(number).default(0))
   .addOption(new Option('--device <device>').choices(['cpu', 'cuda']).default('cpu'))
   .addOption(new Option('--devices <ids>', 'CUDA devices, such as 1'))
-  .addOption(new Option('--time-steps <list>', 'of the evaluation').default('1,2,4,8,16'))
+  .option('--time-steps <list>', 'of the evaluation (default: 1,2,4,8,16; of a ReLU network 8,16,32)')
   .option('--no-evaluate', 'train and convert alone')
   .parse();
 const options = program.opts();
@@ -92,8 +92,16 @@ const noisefloor = (...args) => {
 const folder = (name) => join(options.out, options.seed === 0 ? name : `${name}-seed${options.seed}`);
 mkdirSync(options.out, { recursive: true });
 const trained = train(row);
-noisefloor('convert', trained, '--out', `${trained}.safetensors`);
-if (options.evaluate) noisefloor('eval', `${trained}.safetensors`, '--data', options.data, '--time-steps', options.timeSteps, '--against', trained);
+const relu = isRelu(row);
+noisefloor('convert', trained, ...(relu ? ['--calibrate', options.data] : []), '--out', `${trained}.safetensors`);
+const { timeSteps = relu ? '8,16,32' : '1,2,4,8,16' } = options;
+if (options.evaluate) noisefloor('eval', `${trained}.safetensors`, '--data', options.data, '--time-steps', timeSteps, '--against', trained);
+
+/** Such a network has no thresholds before it is calibrated. */
+function isRelu(name) {
+  const { further, options: text } = stages[name];
+  return further === undefined ? text.includes('--activation relu') : isRelu(further);
+}
 
 /** The folder of a stage, trained. */
 function train(name) {

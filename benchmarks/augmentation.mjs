@@ -3,7 +3,7 @@ import os from 'node:os';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { Augmenter } from '../dist/data/augment/pipeline.js';
-import { mixup } from '../dist/data/augment/mixup.js';
+import { mixBatch, mixes } from '../dist/data/augment/mixing.js';
 import { Random } from '../dist/random.js';
 
 const batchSize = 128;
@@ -17,6 +17,7 @@ const cases = {
   autoaugment: { ...none, augment: ['autoaugment'] },
   'cutout 16': { ...none, cutout: 16 },
   'mixup 0.2': { ...none, mixup: 0.2 },
+  'cutmix 1': { ...none, cutmix: 1 },
   'resized-crop': { ...none, augment: ['resized-crop'] },
   'colour-jitter': { ...none, augment: ['colour-jitter'] },
   'crop, flip, autoaugment, cutout 16': { augment: ['standard', 'autoaugment'], cutout: 16, mixup: 0 },
@@ -42,7 +43,7 @@ function fastest(shape, options) {
   const one = () => {
     const indices = Uint32Array.from({ length: batchSize }, () => random.integer(count));
     augmenter.apply(split, indices, random, pixels);
-    if (options.mixup > 0) mixup(pixels, batchSize, options.mixup, random);
+    if (mixes(options)) mixBatch(pixels, shape, options, random);
   };
   one();
   return Math.max(...Array.from({ length: rounds }, () => rate(one)));

@@ -57,6 +57,23 @@ export class Random {
     return radius * Math.cos(2 * Math.PI * this.uniform());
   }
 
+  /** Of Beta(alpha, alpha), alpha > 0. */
+  beta(alpha: number): number {
+    const [a, b] = [this.#logGamma(alpha), this.#logGamma(alpha)];
+    return 1 / (1 + Math.exp(b - a));
+  }
+
+  /** Logarithm of a gamma variate of the given shape (Marsaglia and Tsang 2000): a small shape would underflow without it. */
+  #logGamma(shape: number): number {
+    if (shape < 1) return this.#logGamma(shape + 1) + Math.log(1 - this.uniform()) / shape;
+    const d = shape - 1 / 3;
+    for (;;) {
+      const x = this.normal();
+      const v = (1 + x / Math.sqrt(9 * d)) ** 3;
+      if (v > 0 && Math.log(1 - this.uniform()) < (x * x) / 2 + d - d * v + d * Math.log(v)) return Math.log(d * v);
+    }
+  }
+
   /** Fisher-Yates, in place. */
   shuffle(array: Uint32Array): void {
     for (let i = array.length - 1; i > 0; i--) {

@@ -93,7 +93,7 @@ describe('noisefloor as a process', () => {
 
   it('trains to the end and leaves one JSON document on stdout', async () => {
     const out = join(folder, 'short');
-    const argv = ['train', '--network', 'mnist-small', '--data', spec, '--out', out, '--epochs', '2', '--limit', '100', '--batch-size', '32', '--noise', 'adaptor', '--augment', 'standard,autoaugment', '--mixup', '0.2', '--loader-threads', '2', '--json'];
+    const argv = ['train', '--network', 'mnist-small', '--data', spec, '--out', out, '--epochs', '2', '--limit', '100', '--batch-size', '32', '--noise', 'adaptor', '--augment', 'standard,autoaugment', '--mixup', '0.2', '--cutmix', '1', '--mix-probability', '0.5', '--loader-threads', '2', '--json'];
     const { code, stdout, stderr } = await start(argv);
     expect(stderr).toMatch(/^Epoch 1 of 2: .*\nEpoch 2 of 2: .*\n$/);
     expect(code).toBe(0);

@@ -33,6 +33,8 @@ export interface RecipeOptions {
   activityPenalty: number;
   cutout: number;
   mixup: number;
+  cutmix: number;
+  mixProbability?: number;
   teacher?: string;
   distillationWeight?: number;
   distillationTemperature?: number;
@@ -102,7 +104,9 @@ function addAugmentation(command: Command): Command {
     )
     .option('--no-augment', 'train on the images as they are')
     .addOption(new Option('--cutout <pixels>', 'side of the blanked square of Cutout').argParser(whole(0)).default(0))
-    .addOption(new Option('--mixup <alpha>', 'mix images and labels by Beta(alpha, alpha)').argParser(numberFrom0).default(0));
+    .addOption(new Option('--mixup <alpha>', 'mix images and labels by Beta(alpha, alpha)').argParser(numberFrom0).default(0))
+    .addOption(new Option('--cutmix <alpha>', 'a box of each image from another, its size by Beta(alpha, alpha)').argParser(numberFrom0).default(0))
+    .addOption(new Option('--mix-probability <p>', 'part of the batches that are mixed (default: 1)').argParser(positiveNumber));
 }
 
 function addDistillation(command: Command): Command {

@@ -1,5 +1,6 @@
 import { Augmenter, type ImageAugmentations, type ImageFacts } from '../data/augment/pipeline.js';
-import { mixup, type Mixture } from '../data/augment/mixup.js';
+import { mixBatch, mixes, type MixingOptions } from '../data/augment/mixing.js';
+import type { Mixture } from '../data/augment/mixture.js';
 import { batchRanges, normalizeRange } from '../data/batches.js';
 import type { Dataset, Split } from '../data/dataset.js';
 import { Random } from '../random.js';
@@ -46,10 +47,8 @@ export function* batchPlans(count: number, options: PlanOptions, from: Pick<Batc
   return undefined;
 }
 
-export interface BatchOptions extends ImageAugmentations {
+export interface BatchOptions extends ImageAugmentations, MixingOptions {
   readonly seed: number;
-  /** Alpha of Mixup; 0 for none. */
-  readonly mixup: number;
 }
 
 /** Makes training batches; one depends on its plan and the seed only, so it matters not in which thread it is made. */
@@ -58,7 +57,7 @@ export class BatchMaker {
   readonly #size: number;
 
   constructor(
-    facts: ImageFacts,
+    readonly facts: ImageFacts,
     readonly split: Split,
     readonly options: BatchOptions,
   ) {
@@ -68,14 +67,14 @@ export class BatchMaker {
 
   /** @param room used for the pixels where it has their length */
   make({ epoch, step, indices }: BatchPlan, room?: Uint8Array): PixelBatch {
-    const { seed, mixup: alpha } = this.options;
-    const random = new Random(deriveSeed(seed, seedUse.augmentation, epoch, step));
+    const { options } = this;
+    const random = new Random(deriveSeed(options.seed, seedUse.augmentation, epoch, step));
     const length = indices.length * this.#size;
     const pixels = room?.length === length ? room : new Uint8Array(length);
     this.#augmenter.apply(this.split, indices, random, pixels);
     const labels = BigInt64Array.from(indices, (index) => BigInt(this.split.labels[index]!));
-    if (alpha === 0) return { pixels, labels };
-    return { pixels, labels, mixed: mixLabels(labels, mixup(pixels, indices.length, alpha, random)) };
+    if (!mixes(options)) return { pixels, labels };
+    return { pixels, labels, mixed: mixLabels(labels, mixBatch(pixels, this.facts.shape, options, random)) };
   }
 }
 

@@ -45,7 +45,7 @@ export class Feeds {
     return { ...this.images(images), labels: new this.ort.Tensor('int64', labels, [labels.length]) };
   }
 
-  /** Of `training`: a batch, and with Mixup what was mixed in. */
+  /** Of `training`: a batch, and what was mixed in, if anything. */
   training(batch: Batch, mixed: PixelBatch['mixed'], settings: StepSettings): Tensors {
     return { ...this.batch(batch), ...this.#mixed(mixed), ...this.#noise(settings) };
   }

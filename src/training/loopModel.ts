@@ -1,3 +1,4 @@
+import { mixes } from '../data/augment/mixing.js';
 import type { Normalization } from '../data/dataset.js';
 import type { Graph, Shape } from '../graph/graph.js';
 import { parameterSpecs } from '../graph/parameters.js';
@@ -49,7 +50,7 @@ function loopStates(parameters: readonly JoinedParameter[], options: LoopOptions
  * training_loop.onnx: K whole training steps, optimiser included, in one ONNX `Loop`, whose state stays on the device.
  * Inputs: `images` uint8 [K, N, C, H, W]; `labels_of_steps` int64 [K, N]; `learning_rates`, with adamw `step_numbers` (from 1),
  * with a moving average `average_decays`, float32 [K]; each state S as `S.now`; with measured `nq` the scalars
- * `<activation>.sigma`; with a noise warm-up `noise_share`; with Mixup `mixed_labels_of_steps` int64 [K, N] and
+ * `<activation>.sigma`; with a noise warm-up `noise_share`; where batches are mixed `mixed_labels_of_steps` int64 [K, N] and
  * `mixed_weights` [K]. Outputs: `losses`, `corrects`, with clipping `gradient_norms` [K]; each state as `S.next`. Noise comes
  * from the runtime's generators, which are parallel on a GPU.
  */
@@ -60,7 +61,7 @@ export function trainingLoopModel(graph: Graph, normalization: Normalization, op
   onnx.input('labels_of_steps', 'int64', ['K', 'N']);
   onnx.input('learning_rates', 'float32', ['K']);
   if (options.optimizer.kind === 'adamw') onnx.input('step_numbers', 'float32', ['K']);
-  if (options.mixup) {
+  if (mixes(options)) {
     onnx.input('mixed_labels_of_steps', 'int64', ['K', 'N']);
     onnx.input('mixed_weights', 'float32', ['K']);
   }
@@ -109,7 +110,7 @@ function loopBody(
     return value;
   };
   pick('labels_of_steps', 'labels');
-  if (options.mixup) {
+  if (mixes(options)) {
     pick('mixed_labels_of_steps', mixedLabels.labels);
     pick('mixed_weights', mixedLabels.weight);
   }

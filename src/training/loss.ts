@@ -1,3 +1,4 @@
+import { mixes, type MixingOptions } from '../data/augment/mixing.js';
 import type { OnnxBuilder } from '../onnx/builder.js';
 import type { Distillation } from './distillation.js';
 
@@ -23,14 +24,12 @@ export interface MixedLabels {
   readonly weight: string;
 }
 
-/** Those of Mixup, by the names under which a training graph has them. */
+/** Those of Mixup and CutMix, by the names under which a training graph has them. */
 export const mixedLabels: MixedLabels = { labels: 'mixed_labels', weight: 'mixed_weight' };
 
 /** What of the training options decides the loss. */
-export interface LossOptions {
+export interface LossOptions extends Partial<MixingOptions> {
   readonly labelSmoothing: number;
-  /** Alpha of Mixup: above 0 the graph has {@link mixedLabels} besides. Default 0. */
-  readonly mixup?: number;
   /** How much of it the teacher has, where there is one. */
   readonly distillation?: Pick<Distillation, 'weight' | 'temperature'>;
 }
@@ -46,10 +45,10 @@ export interface LossInputs {
   readonly batchSize: string;
 }
 
-/** {@link crossEntropy}, with Mixup against the second labels too, and with a teacher {@link distilled}. */
-export function trainingLoss(onnx: OnnxBuilder, inputs: LossInputs, { labelSmoothing, mixup = 0, distillation }: LossOptions): Loss {
+/** {@link crossEntropy}, where batches are mixed against the second labels too, and with a teacher {@link distilled}. */
+export function trainingLoss(onnx: OnnxBuilder, inputs: LossInputs, { labelSmoothing, distillation, ...mixing }: LossOptions): Loss {
   const { logits, labels, mixed, teacher, classes, batchSize } = inputs;
-  const hard = crossEntropy(onnx, logits, labels, classes, batchSize, labelSmoothing, mixup > 0 ? mixed : undefined);
+  const hard = crossEntropy(onnx, logits, labels, classes, batchSize, labelSmoothing, mixes(mixing) ? mixed : undefined);
   if (teacher === undefined || distillation === undefined) return hard;
   return distilled(onnx, hard, { logits, teacher, batchSize }, distillation);
 }

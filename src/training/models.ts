@@ -1,3 +1,4 @@
+import { mixes } from '../data/augment/mixing.js';
 import type { ActivationNode, Graph } from '../graph/graph.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { parameterSpecs } from '../graph/parameters.js';
@@ -115,7 +116,7 @@ function nextBuffer(onnx: OnnxBuilder, buffer: JoinedParameter, measured: Readon
 /**
  * training_model.onnx. With noise also `noise` [P], samples of its law, and `noise_offsets` int64, for each noisy
  * activation where in `noise` this step's draw begins; with measured `nq` one scalar `<activation>.sigma` each besides.
- * With Mixup also `mixed_labels` int64 [N] and `mixed_weight`, the weight of `labels`.
+ * Where batches are mixed also `mixed_labels` int64 [N] and `mixed_weight`, the weight of `labels`.
  * Outputs: `loss`, `correct` (scalars), `P.grad` for each trained parameter, `B.next` for each buffer.
  */
 export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint8Array<ArrayBuffer> {
@@ -123,7 +124,7 @@ export function trainingModel(graph: Graph, options: TrainingGraphOptions): Uint
   declareInputs(onnx, graph);
   const noisy = noisyActivations(graph, options.noise);
   if (measuresSigma(options)) for (const node of noisy) onnx.input(sigmaInput(node), 'float32', []);
-  if (options.mixup) {
+  if (mixes(options)) {
     onnx.input(mixedLabels.labels, 'int64', ['N']);
     onnx.input(mixedLabels.weight, 'float32', []);
   }

@@ -1,4 +1,5 @@
 import { checkAugmentations, type AugmentationName } from '../data/augment/pipeline.js';
+import { mixes } from '../data/augment/mixing.js';
 import type { Dataset } from '../data/dataset.js';
 import { invalidArgument, NoisefloorError, refused, unknownName } from '../errors.js';
 import { weightWidths, type Graph, type WeightBits } from '../graph/graph.js';
@@ -74,10 +75,14 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>,
   readonly augment?: readonly AugmentationName[];
   /** Alpha of Mixup (Zhang et al. 2018): batches and their labels mixed with a weight from Beta(alpha, alpha). Default 0, none. */
   readonly mixup?: number;
+  /** Alpha of CutMix (Yun et al. 2019): a box of each image, and that part of its label, from another image of the batch. Default 0, none. */
+  readonly cutmix?: number;
+  /** With `mixup` or `cutmix`: part of the batches that get one of them. Default 1. */
+  readonly mixProbability?: number;
   /** Side in pixels of a square blanked at a random place (Cutout, DeVries and Taylor 2017); 16 for CIFAR-10. Default 0. */
   readonly cutout?: number;
   /**
-   * Decides initial weights, the images held out, order, augmentation, Mixup and, on the CPU step by step, noise. The loop
+   * Decides initial weights, the images held out, order, augmentation, mixing and, on the CPU step by step, noise. The loop
    * that CUDA runs draws its noise in the graph, anew in each run: two runs of one seed differ by it. Default 0.
    */
   readonly seed?: number;
@@ -130,7 +135,7 @@ export interface EpochLog {
   /** From 1. */
   readonly epoch: number;
   readonly loss: number;
-  /** On the augmented images; with Mixup hits count by the weight of their label. */
+  /** On the augmented images; with Mixup or CutMix hits count by the weight of their label. */
   readonly trainAccuracy: number;
   /** On the images held out, if there are any (`validation`). */
   readonly validationLoss?: number;
@@ -169,6 +174,8 @@ export interface TrainConfig extends Method {
   readonly augment: readonly AugmentationName[];
   readonly cutout: number;
   readonly mixup: number;
+  readonly cutmix?: number;
+  readonly mixProbability?: number;
   readonly precision: Precision;
   readonly seed: number;
   readonly limit?: number;
@@ -222,6 +229,7 @@ export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): 
     augment: checkAugmentations(options.augment ?? ['standard']),
     cutout: whole('cutout', options.cutout ?? 0, 0),
     mixup: notNegative('mixup', options.mixup ?? 0),
+    ...resolveCutmix(options),
     precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
@@ -229,6 +237,14 @@ export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): 
     ...(distillation === undefined ? {} : { distillation }),
     ...(parallel === undefined ? {} : { replicas: parallel.replicas.length, averageEvery: parallel.averageEvery }),
   };
+}
+
+/** Only what was asked for, so that checkpoints of before are resumed as they were. */
+function resolveCutmix({ mixup = 0, cutmix = 0, mixProbability }: TrainOptions): Pick<TrainConfig, 'cutmix' | 'mixProbability'> {
+  notNegative('cutmix', cutmix);
+  if (mixProbability !== undefined && !mixes({ mixup, cutmix })) throw refused('mixProbability is for mixup or cutmix: give one of them, or leave it out.');
+  if (mixProbability !== undefined && !(mixProbability > 0 && mixProbability <= 1)) throw invalidArgument('mixProbability', 'number above 0, up to 1', mixProbability);
+  return { ...(cutmix > 0 ? { cutmix } : {}), ...(mixProbability === undefined || mixProbability === 1 ? {} : { mixProbability }) };
 }
 
 function checkWarmup(warmupEpochs: number, epochs: number): number {

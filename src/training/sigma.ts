@@ -29,7 +29,7 @@ export interface MeasuredSigma {
 
 /**
  * Layer-wise error-compensating strategy of NQ: the strength of next epoch's noise, from the gap between the clean
- * quantised network and its spiking network on validation images with the training augmentation, Mixup aside.
+ * quantised network and its spiking network on validation images with the training augmentation, mixing aside.
  */
 export async function measureSigma(
   evaluation: Evaluation,

@@ -4,7 +4,7 @@ import { diverged } from './diverged.js';
 export interface PixelBatch {
   readonly pixels: Uint8Array;
   readonly labels: BigInt64Array;
-  /** With Mixup: the labels of what was mixed in, and the weight of `labels`. */
+  /** With Mixup or CutMix: the labels of what was mixed in, and the weight of `labels`. */
   readonly mixed?: { readonly labels: BigInt64Array; readonly weight: number };
 }
 

@@ -3,7 +3,9 @@ import { autoAugment } from '../../src/data/augment/autoAugment.js';
 import { Canvas } from '../../src/data/augment/canvas.js';
 import { colourJitter } from '../../src/data/augment/colourJitter.js';
 import { cutout } from '../../src/data/augment/cutout.js';
+import { cutmix } from '../../src/data/augment/cutmix.js';
 import { mirror, shift } from '../../src/data/augment/geometry.js';
+import { mixBatch, mixes } from '../../src/data/augment/mixing.js';
 import { mixup } from '../../src/data/augment/mixup.js';
 import { Augmenter, checkAugmentations, type AugmentationName, type ImageFacts } from '../../src/data/augment/pipeline.js';
 import { ResizedCrop } from '../../src/data/augment/resizedCrop.js';
@@ -166,6 +168,67 @@ describe('Mixup', () => {
     expect(mean).toBeCloseTo(0.5, 1);
     expect(variance * 4 * (2 * alpha + 1)).toBeGreaterThan(0.96);
     expect(variance * 4 * (2 * alpha + 1)).toBeLessThan(1.04);
+  });
+});
+
+describe('cutmix', () => {
+  const shape = [2, 6, 8];
+  const size = 96;
+  const count = 5;
+
+  it('puts one box of each partner into each image, and its part of the image into the weight', () => {
+    const random = new Random(4);
+    for (let round = 0; round < 200; round++) {
+      // Every pixel says which image it came from and where it was.
+      const pixels = Uint8Array.from({ length: count * size }, (_, i) => Math.floor(i / size) * 48 + (i % 48));
+      const { partners, weight } = cutmix(pixels, shape, 1, random);
+      expect([...partners].sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4]);
+      const inside = Array.from({ length: 48 }, (_, at) => [...partners].some((partner, i) => partner !== i && pixels[i * size + at] === partner * 48 + at));
+      for (let i = 0; i < count * size; i++) {
+        const [image, at] = [Math.floor(i / size), i % 48];
+        expect(pixels[i]).toBe((inside[at] ? partners[image]! : image) * 48 + at);
+      }
+      const rows = [0, 1, 2, 3, 4, 5].map((y) => inside.slice(8 * y, 8 * y + 8));
+      const columns = rows[0]!.map((_, x) => rows.some((row) => row[x]));
+      for (const row of rows) if (row.includes(true)) expect(row).toEqual(columns);
+      if (partners.some((partner, i) => partner !== i)) expect(weight).toBeCloseTo(1 - inside.filter(Boolean).length / 48, 12);
+    }
+  });
+
+  it('cuts boxes of every size, the mean area of uniform lambda being under one half, since borders cut some off', () => {
+    const random = new Random(8);
+    const weights = Array.from({ length: 4000 }, () => cutmix(new Uint8Array(1024), [1, 32, 32], 1, random).weight);
+    const mean = weights.reduce((a, b) => a + b) / weights.length;
+    // The mean of f(s)^2 over s = sqrt(u), f(s) = s (1 - s / 4) being the part of a side s around a uniform centre that is inside.
+    expect(1 - mean).toBeGreaterThan(0.3);
+    expect(1 - mean).toBeLessThan(0.36);
+    expect(Math.min(...weights)).toBeLessThan(0.2);
+    expect(Math.max(...weights)).toBe(1);
+  });
+});
+
+describe('mixing', () => {
+  it('leaves batches alone as often as it is told, and takes either kind as often where both are asked for', () => {
+    const random = new Random(2);
+    const shape = [1, 4, 4];
+    const kinds = { none: 0, mixup: 0, cutmix: 0 };
+    for (let i = 0; i < 3000; i++) {
+      const pixels = Uint8Array.from({ length: 64 }, (_, at) => (at < 16 ? 0 : at < 32 ? 80 : at < 48 ? 160 : 240));
+      const { weight } = mixBatch(pixels, shape, { mixup: 4, cutmix: 4, mixProbability: 0.4 }, random);
+      const whole = pixels.every((pixel) => pixel % 80 === 0);
+      kinds[weight === 1 ? 'none' : whole ? 'cutmix' : 'mixup']++;
+    }
+    expect(kinds.none / 3000).toBeGreaterThan(0.56);
+    expect(kinds.none / 3000).toBeLessThan(0.66);
+    expect(Math.abs(kinds.mixup - kinds.cutmix)).toBeLessThan(200);
+    expect([mixes({}), mixes({ mixup: 0.2 }), mixes({ cutmix: 1 })]).toEqual([false, true, true]);
+  });
+
+  it('mixup alone draws what it drew before there was another kind', () => {
+    const [alone, mixed] = [0, 1].map(() => Uint8Array.from({ length: 60 }, (_, i) => (37 * i) % 256)) as [Uint8Array, Uint8Array];
+    const expected = mixup(alone, 10, 0.4, new Random(3));
+    expect(mixBatch(mixed, [1, 2, 3], { mixup: 0.4 }, new Random(3))).toEqual(expected);
+    expect(mixed).toEqual(alone);
   });
 });
 

@@ -9,7 +9,7 @@ import { tinyDataset } from '../support/tinyDataset.js';
 const { spec, shape, normalization, train } = tinyDataset();
 const facts = { spec, shape, normalization, augmentation: { cropPadding: 1, flip: true } };
 const plan = { seed: 5, batchSize: 16, epochs: 3 };
-const options: BatchOptions = { seed: 5, augment: ['standard', 'autoaugment'], cutout: 2, mixup: 0.4 };
+const options: BatchOptions = { seed: 5, augment: ['standard', 'autoaugment'], cutout: 2, mixup: 0.4, cutmix: 1, mixProbability: 0.8 };
 /** 90 images: 6 batches an epoch, the last of 10; from the third batch of the first epoch on. */
 const plans = () => batchPlans(train.count, plan, { epoch: 0, step: 2 });
 const total = 4 + 6 + 6;

@@ -85,6 +85,11 @@ describe('a training run', () => {
     }
   });
 
+  test('learns with CutMix and Mixup in turn', async () => {
+    await run(tinyNetwork(), configOf({ mixup: 0.2, cutmix: 1, mixProbability: 0.7, epochs: 10 }));
+    expect((await readLog()).at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.6);
+  });
+
   test('learns with Mixup, AutoAugment and Cutout, and logs how long it waited for data', async () => {
     await run(tinyNetwork(), configOf({ mixup: 0.2, augment: ['flip', 'autoaugment'], cutout: 2, epochs: 8 }));
     const log = await readLog();
@@ -333,6 +338,9 @@ describe('trouble', () => {
     [{ learningRate: Number.NaN }, /learningRate/],
     [{ augment: ['blur' as never] }, /Unknown augmentation "blur"/],
     [{ mixup: -1 }, /mixup/],
+    [{ cutmix: NaN }, /cutmix/],
+    [{ mixProbability: 0.5 }, /mixProbability is for mixup or cutmix/],
+    [{ cutmix: 1, mixProbability: 1.5 }, /mixProbability/],
     [{ optimizer: { kind: 'adam' as never } }, /one of: sgd, adamw/],
     [{ optimizer: { kind: 'sgd', decay: 'some' as never } }, /one of: all, weights/],
     [{ optimizer: { kind: 'sgd', momentum: 1 } }, /below 1 for momentum/],

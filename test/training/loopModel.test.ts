@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { mixes } from '../../src/data/augment/mixing.js';
 import { initialParameters, parameterSpecs } from '../../src/graph/parameters.js';
 import { withWeightBits } from '../../src/graph/weights.js';
 import { Random } from '../../src/random.js';
@@ -34,7 +35,7 @@ async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('lo
   const models = buildTrainingModels(graph, config, data.normalization, teacher);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
   stepper.state.load(initialParameters(graph, new Random(7)));
-  const results = await stepper.steps(config.mixup > 0 ? mixedBatches : batches, settings);
+  const results = await stepper.steps(mixes(config) ? mixedBatches : batches, settings);
   const tensors: Parameters = new Map([...stepper.state.parameters(), ...stepper.state.optimizerState()]);
   await stepper.release();
   return { results, tensors };
@@ -62,6 +63,7 @@ test.each<[string, Partial<TrainOptions>, number, Graph?]>([
   ['adamw', { optimizer: { kind: 'adamw' } }, 4],
   ['nesterov, clipping and a moving average', { optimizer: { kind: 'sgd', nesterov: true }, clipNorm: 0.5, ema: 0.99 }, 4],
   ['mixup', { mixup: 0.2 }, 4],
+  ['cutmix', { cutmix: 1 }, 4],
   ['over time', { ...overTime, mixup: 0.2, lossPerStep: 0.3, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
   ['by rates over time', { ...overTime, gradient: 'rate', mixup: 0.2, activityPenalty: 0.1, thresholdRate: 0.5 }, 4],
   ['by rates and batch statistics', { ...overTime, gradient: 'rate', batchStatistics: true }, 4],

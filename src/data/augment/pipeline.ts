@@ -8,7 +8,7 @@ import { randomCrop, randomFlip } from './crop.js';
 import { cutout } from './cutout.js';
 import { ResizedCrop } from './resizedCrop.js';
 
-/** In the order in which they are applied; Cutout follows, then Mixup. */
+/** In the order in which they are applied; Cutout follows, then Mixup or CutMix. */
 export const augmentationNames = ['standard', 'resized-crop', 'crop', 'flip', 'autoaugment', 'colour-jitter'] as const;
 export type AugmentationName = (typeof augmentationNames)[number];
 

@@ -43,7 +43,7 @@ const stages = {
   'resnet18-relu-full': { further: 'resnet18-relu', teacher: 'resnet18-relu', epochs: 110, options: `${restart} --validation 0` },
   'resnet18-full-base': { further: 'resnet18-restart', teacher: 'resnet18-relu-full', epochs: 160, options: `${restart} --validation 0` },
   'resnet18-full': { from: 'resnet18-full-base', teacher: 'resnet18-relu-full', epochs: 22, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --validation 0 --keep-every 2` },
-  'resnet18-full-t1': { from: 'resnet18-full-base', teacher: 'resnet18-relu-full', epochs: 40, options: `--time-steps 1 --optimizer adamw --learning-rate 3e-4 ${overTime} ${strong} --validation 0` },
+  'resnet18-full-t1': { from: 'resnet18-full-base', teacher: 'resnet18-relu-full', epochs: 22, options: `--time-steps 1 --optimizer adamw --learning-rate 3e-4 ${overTime} ${strong} --validation 0` },
   'resnet18-rate': { from: 'resnet18-long', epochs: 60, options: `--time-steps 4 --learning-rate 0.02 ${byRates}` },
   'resnet18-rate-t2': { from: 'resnet18-taught-t2', teacher: 'resnet18-long', epochs: 30, options: `--time-steps 2 --learning-rate 0.02 ${byRates}` },
   'vgg16-base': { epochs: 80, options: vgg16 },

@@ -16,7 +16,7 @@ const vgg16 = withoutNoise.replace('--network resnet18', '--network vgg16').repl
 const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');
 /**
  * A stage is a training, with `further` of another stage's network, or, with `from`, a fine-tuning over time of another stage;
- * with `teacher` by the logits of a third one too.
+ * with `teacher` by the logits of a third one too; or the `average` of two, by `shares`.
  */
 const stages = {
   'resnet18-base': { epochs: 195, options: resnet18 },
@@ -40,6 +40,7 @@ const stages = {
   'resnet18-restart': { from: 'resnet18-restart-base', teacher: 'resnet18-relu', epochs: 22, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong}` },
   'resnet18-restart-t2': { from: 'resnet18-restart-base', teacher: 'resnet18-relu', epochs: 18, options: `--no-detach-reset --time-steps 2 --learning-rate 0.005 ${overTime} ${strong}` },
   'resnet18-restart-t1': { from: 'resnet18-restart-base', teacher: 'resnet18-relu', epochs: 12, options: `--time-steps 1 --optimizer adamw --learning-rate 3e-4 ${overTime} ${strong}` },
+  'resnet18-average': { average: ['resnet18-restart', 'resnet18-restart-t1'], shares: '0.6,0.4' },
   'resnet18-relu-full': { further: 'resnet18-relu', teacher: 'resnet18-relu', epochs: 110, options: `${restart} --validation 0` },
   'resnet18-full-base': { further: 'resnet18-restart', teacher: 'resnet18-relu-full', epochs: 160, options: `${restart} --validation 0` },
   'resnet18-full': { from: 'resnet18-full-base', teacher: 'resnet18-relu-full', epochs: 22, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --validation 0 --keep-every 2` },
@@ -76,8 +77,9 @@ const program = new Command('reproduce')
 const options = program.opts();
 const [row] = program.args;
 if (row === undefined) {
-  for (const [name, { from, further, teacher, epochs, options: text }] of Object.entries(stages)) {
-    console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${further ? `from ${further}, ` : ''}${teacher ? `taught by ${teacher}, ` : ''}${epochs} epochs, ${text}`);
+  for (const [name, { average, shares, from, further, teacher, epochs, options: text }] of Object.entries(stages)) {
+    if (average) console.log(`${name}: the average of ${average.join(' and ')} by ${shares}`);
+    else console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${further ? `from ${further}, ` : ''}${teacher ? `taught by ${teacher}, ` : ''}${epochs} epochs, ${text}`);
   }
   process.exit();
 }
@@ -99,14 +101,19 @@ if (options.evaluate) noisefloor('eval', `${trained}.safetensors`, '--data', opt
 
 /** Such a network has no thresholds before it is calibrated. */
 function isRelu(name) {
-  const { further, options: text } = stages[name];
+  const { average, further, options: text } = stages[name];
+  if (average) return isRelu(average[0]);
   return further === undefined ? text.includes('--activation relu') : isRelu(further);
 }
 
 /** The folder of a stage, trained. */
 function train(name) {
-  const { from, further, teacher, epochs, options: text } = stages[name];
+  const { average, shares, from, further, teacher, epochs, options: text } = stages[name];
   const out = folder(name);
+  if (average) {
+    if (!existsSync(join(out, 'checkpoint.safetensors'))) noisefloor('average', ...average.map(train), '--shares', shares, '--out', out);
+    return out;
+  }
   if (epochsOf(out) >= epochs) return out;
   const [before, beginning, teaching] = [from, further, teacher].map((other) => (other === undefined ? undefined : train(other)));
   const device = options.device === 'cuda' ? ['--device', 'cuda', '--precision', 'mixed', ...(options.devices ? ['--devices', options.devices] : [])] : [];

@@ -28,6 +28,8 @@ export { surrogateKinds, type SurrogateKind } from './training/layers/surrogate.
 export { noiseLaws, noiseVariants, penaltyKinds, type MethodOptions, type NoiseLaw, type NoiseVariant, type PenaltyKind } from './training/method.js';
 export type { AdamWOptions, OptimizerOptions, SgdOptions } from './training/optimizers.js';
 export { readCheckpoint, writeNetwork } from './training/checkpoint.js';
+export { averageNetworks } from './training/averageNetworks.js';
+export { heldOutImages } from './training/heldOut.js';
 
 export { readNir } from './nir/read.js';
 export { encodeNir } from './nir/write.js';

@@ -30,7 +30,7 @@ function document(stdout: string): Record<string, unknown> {
 }
 
 describe('usage', () => {
-  const commands = ['quickstart', 'train', 'finetune', 'convert', 'export', 'eval', 'merge', 'worker', 'predict', 'inspect', 'bench', 'models', 'serve'];
+  const commands = ['quickstart', 'train', 'finetune', 'average', 'convert', 'export', 'eval', 'merge', 'worker', 'predict', 'inspect', 'bench', 'models', 'serve'];
 
   it('lists all commands and prints the version', async () => {
     const help = await cli(['--help']);
@@ -74,6 +74,9 @@ describe('usage', () => {
     ['an unknown gradient', ['finetune', 'x', '--data', 'y', '--out', 'z', '--gradient', 'forwards']],
     ['an unknown surrogate', ['finetune', 'x', '--data', 'y', '--out', 'z', '--surrogate', 'step']],
     ['a loss part above 1', ['finetune', 'x', '--data', 'y', '--out', 'z', '--loss-per-step', '2']],
+    ['shares that are no numbers', ['average', 'x', 'y', '--shares', '1,b', '--out', 'z']],
+    ['no share', ['average', 'x', 'y', '--shares', '0,0', '--out', 'z']],
+    ['held-out images from a queue', ['eval', 'x', '--data', 'mnist', '--held-out', '--queue', 'redis://localhost']],
     ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
     ['a threshold below 0', ['eval', 'x', '--data', 'mnist', '--early-exit', '1,-2']],
     ['a threshold named twice', ['eval', 'x', '--data', 'mnist', '--early-exit', '1,1']],
@@ -134,6 +137,21 @@ describe('convert', () => {
     const ran = await cli(['convert', join(folder, 'trained'), '--out', out, '--weights', 'int16', '--json']);
     expect(document(ran.stdout)).toMatchObject({ command: 'convert', model: out, weights: 'int16' });
     expect((await readFile(out)).length).toBeGreaterThan((await readFile(model)).length);
+  });
+});
+
+describe('average', () => {
+  it('writes the mean of trained networks, which converts and is evaluated on the images held out', async () => {
+    const [trained, out, averaged] = [join(folder, 'trained'), join(folder, 'average'), join(folder, 'average.safetensors')];
+    const ran = await cli(['average', trained, trained, '--shares', '3,1', '--out', out, '--json']);
+    expect(document(ran.stdout)).toEqual({ command: 'average', networks: [trained, trained], shares: [3, 1], out });
+    expect((await readCheckpoint(out)).parameters).toEqual((await readCheckpoint(trained)).parameters);
+    expect(await cli(['convert', out, '--out', averaged])).toMatchObject({ code: 0 });
+    const held = await cli(['eval', averaged, '--data', spec, '--held-out', '--time-steps', '2', '--json']);
+    expect(document(held.stdout)).toMatchObject({ command: 'eval', heldOut: true, images: 6 });
+    const alone = await cli(['average', trained, '--out', out]);
+    expect(alone).toMatchObject({ code: 2, stdout: '' });
+    expect(alone.stderr).toContain('two networks or more');
   });
 });
 

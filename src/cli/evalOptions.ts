@@ -4,6 +4,7 @@ import { exitRules } from './options.js';
 
 export interface EvalCommandOptions {
   data: string;
+  heldOut: boolean;
   timeSteps: number[];
   delay: number;
   limit?: number;
@@ -28,6 +29,7 @@ export function checkOptions(options: EvalCommandOptions): void {
   const { journal, resume, shard, earlyExit, queue, shardImages } = options;
   if (options.compare && options.against === undefined) throw refused('--compare needs the dense network: give --against.');
   exitRules(earlyExit, options, Math.max(...options.timeSteps));
+  if (options.heldOut && queue !== undefined) throw refused('Workers of a queue read the test images: leave out --held-out or --queue.');
   if (resume && journal === undefined) throw refused('--resume goes on with a journal: name it with --journal.');
   if (shard !== undefined && journal === undefined) throw refused('The journals of all shards are merged at the end: name that of this one with --journal.');
   if (queue !== undefined && (journal !== undefined || shard !== undefined)) throw refused('A queue keeps what is done and divides the images itself: leave out --journal and --shard.');
@@ -37,8 +39,9 @@ export function checkOptions(options: EvalCommandOptions): void {
 
 /** For the report: the command again, without what decides where its results go. */
 export function evalCommandLine(file: string, options: EvalCommandOptions): string {
-  const { data, timeSteps, delay, limit, batchSize, threads, against, shard, queue, earlyExit, exitMeasure, exitChunks } = options;
+  const { data, heldOut, timeSteps, delay, limit, batchSize, threads, against, shard, queue, earlyExit, exitMeasure, exitChunks } = options;
   const parts = ['noisefloor eval', file, '--data', data, '--time-steps', timeSteps.join(','), '--batch-size', String(batchSize)];
+  if (heldOut) parts.push('--held-out');
   if (delay > 0) parts.push('--delay', String(delay));
   if (limit !== undefined) parts.push('--limit', String(limit));
   if (threads !== undefined) parts.push('--threads', String(threads));

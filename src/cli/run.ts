@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { NoisefloorError } from '../errors.js';
 import { packageVersion } from '../report/machine.js';
 import { isas } from '../native.js';
+import { addAverage } from './commands/average.js';
 import { addBench } from './commands/bench.js';
 import { addConvert } from './commands/convert.js';
 import { addEval } from './commands/eval.js';
@@ -56,7 +57,7 @@ export function buildProgram(io: Io): Command {
       getOutHasColors: () => io.colour,
       getErrHasColors: () => io.interactive && io.colour,
     });
-  for (const add of [addQuickstart, addTrain, addFinetune, addConvert, addExport, addEval, addMerge, addWorker, addPredict, addInspect, addBench, addModels, addServe]) add(program, io);
+  for (const add of [addQuickstart, addTrain, addFinetune, addAverage, addConvert, addExport, addEval, addMerge, addWorker, addPredict, addInspect, addBench, addModels, addServe]) add(program, io);
   return program;
 }
 

@@ -2,7 +2,6 @@ import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Dataset, Split } from '../data/dataset.js';
 import { batchRanges } from '../data/batches.js';
-import { firstImages, splitValidation } from '../data/split.js';
 import { NoisefloorError } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { activationThresholds } from '../graph/parameters.js';
@@ -10,14 +9,14 @@ import type { TrainingModels } from './artifacts.js';
 import { batchPlans } from './batches.js';
 import { checkpointPath, epochStart, writeCheckpoint, writeNetwork, type Checkpoint, type TrainPosition } from './checkpoint.js';
 import { diverged, refuseInfinite } from './diverged.js';
+import { takeParts, type Parts } from './heldOut.js';
 import { openLoader, type BatchLoader } from './loader.js';
 import { openStepper } from './parallel/stepper.js';
 import type { TrainingRuntime } from './parallel/runtime.js';
 import { measureSigma } from './sigma.js';
 import { measuresSigma } from './method.js';
-import type { EpochLog, TrainConfig, TrainOptions, TrainProgress } from './options.js';
+import type { EpochLog, TrainOptions, TrainProgress } from './options.js';
 import { learningRateAt } from './schedule.js';
-import { deriveSeed, seedUse } from './seeds.js';
 import type { BatchResult, StepSettings } from './step.js';
 import type { Stepper } from './stepper.js';
 import { Validation } from './validation.js';
@@ -32,12 +31,6 @@ export interface LoopHooks {
 export type LoopExtras = Partial<Pick<TrainOptions, 'loaderThreads' | 'keepEvery'>>;
 
 type EpochSpeed = Pick<EpochLog, 'seconds' | 'stallSeconds'>;
-interface Parts {
-  readonly train: Split;
-  /** Undefined where nothing is held out. */
-  readonly validation: Split | undefined;
-}
-
 type Range = readonly [begin: number, end: number];
 
 interface EpochResult {
@@ -187,12 +180,6 @@ export class TrainingLoop {
   #network(): TrainedNetwork {
     return { ...this.start.network, parameters: this.stepper.state.averagedParameters() };
   }
-}
-
-function takeParts(data: Dataset, { limit, validation, seed }: TrainConfig): Parts {
-  const images = firstImages(data.train, limit);
-  if (validation === 0) return { train: images, validation: undefined };
-  return splitValidation(images, validation, deriveSeed(seed, seedUse.validation), 'validation');
 }
 
 function openTrainingLoader({ config, position }: Checkpoint, data: Dataset, split: Split, threads: number): BatchLoader {

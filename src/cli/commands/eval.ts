@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { Option, type Command } from 'commander';
 import type { ImageSource } from '../../data/source.js';
-import { imageSpecs, openImages } from '../../data/open.js';
+import { imageSpecs, openDataset, openImages } from '../../data/open.js';
+import { SplitSource } from '../../data/splitSource.js';
 import { checkSameNetwork, compareLayers } from '../../evaluate/compare.js';
 import type { Evaluation } from '../../evaluate/evaluate.js';
 import { evaluateEarlyExit, type EarlyExitEvaluation } from '../../evaluate/earlyExit.js';
@@ -14,7 +15,9 @@ import { exportOnnx } from '../../onnx/export.js';
 import type { ReportData } from '../../report/data.js';
 import { percent, significant } from '../../report/format.js';
 import { decodeSpikingModel } from '../../snn/file.js';
+import type { SpikingModel } from '../../snn/model.js';
 import { SpikingSession } from '../../snn/session.js';
+import { heldOutImages } from '../../training/heldOut.js';
 import { collectFromQueue, collectHere } from '../collect.js';
 import { printComparison } from '../comparison.js';
 import { checkOptions, evalCommandLine, type EvalCommandOptions } from '../evalOptions.js';
@@ -32,6 +35,7 @@ export function addEval(program: Command, io: Io): void {
     .description('Evaluate a spiking model on the test images of a data set, at all numbers of time steps in one pass.')
     .argument('<model>', modelArgument)
     .requiredOption('--data <spec>', imageSpecs.join(', '))
+    .option('--held-out', 'on the images held out of the training of the model instead: to choose by', false)
     .addOption(shared.timeSteps([1, 2, 4, 8]))
     .addOption(new Option('--delay <t>', 'the read-out begins after so many steps').argParser(whole(0)).default(0))
     .addOption(shared.limit())
@@ -63,7 +67,7 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
   const network = options.against === undefined ? undefined : await readDense(options.against, model);
   if (network) checkSameNetwork(network, model);
   const onnx = network && exportOnnx(network);
-  const source = sourceFor(model, await openImages(options.data, 'test', model.input), options.limit);
+  const source = sourceFor(model, await (options.heldOut ? heldOutSource(model, options.data) : openImages(options.data, 'test', model.input)), options.limit);
   const threads = options.threads ?? availableParallelism();
   await using session = await SpikingSession.create(model, { threads });
   const plan = planOf(bytes, source, options, onnx);
@@ -85,6 +89,7 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
     command: 'eval',
     model: file,
     data: options.data,
+    ...(options.heldOut ? { heldOut: true } : {}),
     ...evaluationDocument(evaluation),
     ...(dense ? { dense } : {}),
     ...(options.compare ? { comparison } : {}),
@@ -93,6 +98,11 @@ async function evalAction(file: string, options: EvalCommandOptions, io: Io): Pr
   printEvaluation(evaluation, dense, output);
   if (options.compare && comparison) printComparison(comparison, output);
   if (earlyExit) printEarlyExit(earlyExit, output);
+}
+
+async function heldOutSource({ provenance }: SpikingModel, spec: string): Promise<ImageSource> {
+  const data = await openDataset(spec);
+  return new SplitSource(heldOutImages(data, provenance), data.shape, `${spec}, held out of training`, data.classes);
 }
 
 function earlyExitCurve(

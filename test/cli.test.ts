@@ -76,6 +76,8 @@ describe('usage', () => {
     ['a loss part above 1', ['finetune', 'x', '--data', 'y', '--out', 'z', '--loss-per-step', '2']],
     ['shares that are no numbers', ['average', 'x', 'y', '--shares', '1,b', '--out', 'z']],
     ['no share', ['average', 'x', 'y', '--shares', '0,0', '--out', 'z']],
+    ['held-out images in a journal', ['eval', 'x', '--data', 'mnist', '--held-out', '--journal', 'j']],
+    ['held-out images of pictures', ['eval', 'x', '--data', 'imagenet:x', '--held-out']],
     ['held-out images from a queue', ['eval', 'x', '--data', 'mnist', '--held-out', '--queue', 'redis://localhost']],
     ['unknown weights', ['convert', 'x', '--out', 'y', '--weights', 'int4']],
     ['a threshold below 0', ['eval', 'x', '--data', 'mnist', '--early-exit', '1,-2']],
@@ -149,7 +151,9 @@ describe('average', () => {
     expect(await cli(['convert', out, '--out', averaged])).toMatchObject({ code: 0 });
     const held = await cli(['eval', averaged, '--data', spec, '--held-out', '--time-steps', '2', '--json']);
     expect(document(held.stdout)).toMatchObject({ command: 'eval', heldOut: true, images: 6 });
-    const alone = await cli(['average', trained, '--out', out]);
+    const again = await cli(['average', trained, trained, '--out', out]);
+    expect(again).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('exists already: give another folder') as string });
+    const alone = await cli(['average', trained, '--out', join(folder, 'alone')]);
     expect(alone).toMatchObject({ code: 2, stdout: '' });
     expect(alone.stderr).toContain('two networks or more');
   });

@@ -30,6 +30,8 @@ export function checkOptions(options: EvalCommandOptions): void {
   if (options.compare && options.against === undefined) throw refused('--compare needs the dense network: give --against.');
   exitRules(earlyExit, options, Math.max(...options.timeSteps));
   if (options.heldOut && queue !== undefined) throw refused('Workers of a queue read the test images: leave out --held-out or --queue.');
+  if (options.heldOut && journal !== undefined) throw refused('A journal is of the test images, which merge reads again: leave out --held-out or --journal.');
+  if (options.heldOut && options.data.startsWith('imagenet:')) throw refused('--held-out needs a data set that training can hold images out of, and imagenet is none: leave it out.');
   if (resume && journal === undefined) throw refused('--resume goes on with a journal: name it with --journal.');
   if (shard !== undefined && journal === undefined) throw refused('The journals of all shards are merged at the end: name that of this one with --journal.');
   if (queue !== undefined && (journal !== undefined || shard !== undefined)) throw refused('A queue keeps what is done and divides the images itself: leave out --journal and --shard.');

@@ -8,8 +8,9 @@ import { splitOf } from './heldOut.js';
 
 /**
  * The weighted mean of the parameters of networks that were fine-tuned from one network, as over other numbers of time steps:
- * often better than each of them, for the run time of one (model soups, Wortsman et al., ICML 2022). The result is for any image
- * that one of them was trained on a network that has seen it.
+ * often better than each of them, for the run time of one (model soups, Wortsman et al., ICML 2022). The result counts as having
+ * seen every image that any of them was trained on. That they come from one network shows in their running statistics alone:
+ * networks without batch normalisation are averaged whatever they come from.
  *
  * @param shares of each network, of any sum above 0. Default: equal
  * @throws NoisefloorError `INVALID_ARGUMENT` fewer than two networks, calibrated ones, other shares than networks;
@@ -55,14 +56,14 @@ function meanParameters(networks: readonly TrainedNetwork[], parts: readonly num
   );
 }
 
-/** Where other images were held out of each, none was of all. */
+/** Where other images were held out of each, or nobody knows which, none was of all. */
 function seen(networks: readonly TrainedNetwork[]): Record<string, unknown> {
-  const { data } = networks[0]!.provenance;
   const splits = networks.map(({ provenance }) => splitOf(provenance));
-  const [split] = splits;
-  if (!split || splits.some((one) => one === undefined)) return data === undefined ? {} : { data };
-  const same = splits.every((one) => isDeepStrictEqual(one, split));
-  return { data, training: same ? split : { ...split, validation: 0 } };
+  const known = splits.findIndex((one) => one !== undefined);
+  if (known < 0) return {};
+  const { data: _, ...split } = splits[known]!;
+  const same = splits.every((one) => isDeepStrictEqual(one, splits[known]));
+  return { data: networks[known]!.provenance['data'], training: same ? split : { ...split, validation: 0 } };
 }
 
 function mismatch(message: string): NoisefloorError {

@@ -10,7 +10,7 @@ import { positive, share } from '../numbers.js';
 
 /** Options of knowledge distillation: training by the logits of another network besides the labels (Hinton et al. 2015). */
 export interface DistillationOptions {
-  /** Folder of a training run: the teacher. Same data, and the same images held out. Default: none. */
+  /** Folder of a training run: the teacher. Same data, and the same images held out, or none now (`validation` 0). Default: none. */
   readonly teacher?: string;
   /** Part w of the loss that the teacher has: (1 - w) CE(labels) + w tau^2 KL(teacher || network), both softmax(logits / tau). Default 0.9. */
   readonly distillationWeight?: number;

@@ -7,6 +7,11 @@ import { deriveSeed, seedUse } from './seeds.js';
 /** What decides which images are held out. */
 export type SplitOptions = Pick<TrainConfig, 'seed' | 'validation' | 'limit'>;
 
+/** Which images were held out, of which data set: its SPEC without the folder, which may have moved. */
+export interface KnownSplit extends SplitOptions {
+  readonly data: string;
+}
+
 export interface Parts {
   readonly train: Split;
   /** Undefined where nothing is held out. */
@@ -25,19 +30,28 @@ export function takeParts(data: Dataset, { limit, validation, seed }: SplitOptio
  * the test images must not.
  *
  * @param provenance of the trained network, or of the spiking model converted from it
- * @throws NoisefloorError `INVALID_ARGUMENT` where it was not trained here, or with no image held out
+ * @throws NoisefloorError `INVALID_ARGUMENT` where it was not trained here, on another kind of data set or with no image held out,
+ * or where it was calibrated, which takes training images whether held out or not
  */
 export function heldOutImages(data: Dataset, provenance: Readonly<Record<string, unknown>>): Split {
-  const options = splitOf(provenance);
-  if (!options) throw refused('The model does not say which images were held out of its training: give one that was trained here.');
-  const { validation } = takeParts(data, options);
+  const split = splitOf(provenance);
+  if (!split) throw refused('The model does not say which images were held out of its training: give one that was trained here.');
+  if (provenance['calibration'] !== undefined) throw refused('The model was calibrated on training images, those held out of training among them: give one that needs no calibration.');
+  if (split.data !== specKind(data.spec)) throw refused(`The model was trained on ${split.data}, not on ${specKind(data.spec)}: other images were held out. Give the data set it was trained on.`);
+  const { validation } = takeParts(data, split);
   if (!validation) throw refused('The model was trained with no image held out (validation 0): choose with one that held some out.');
   return validation;
 }
 
 /** Undefined for a network of elsewhere. */
-export function splitOf({ training }: Readonly<Record<string, unknown>>): SplitOptions | undefined {
+export function splitOf({ data, training }: Readonly<Record<string, unknown>>): KnownSplit | undefined {
   const { seed, validation, limit } = (training ?? {}) as Partial<SplitOptions>;
-  if (typeof seed !== 'number' || typeof validation !== 'number') return undefined;
-  return { seed, validation, ...(typeof limit === 'number' ? { limit } : {}) };
+  if (typeof data !== 'string' || typeof seed !== 'number' || typeof validation !== 'number') return undefined;
+  return { data: specKind(data), seed, validation, ...(typeof limit === 'number' ? { limit } : {}) };
+}
+
+/** Such as `mnist` or `cifar10:DIR`. */
+export function specKind(spec: string): string {
+  const colon = spec.indexOf(':');
+  return colon < 0 ? spec : `${spec.slice(0, colon)}:DIR`;
 }

@@ -145,9 +145,8 @@ export class TrainingLoop {
     const spiking = await this.#validation.spiking();
     const { evaluation } = this.stepper;
     const { train, validation: heldOut } = this.parts;
-    const measured = measuresSigma(config) && heldOut
-      ? await measureSigma(evaluation, config, this.data, { train, validation: heldOut }, done.epoch)
-      : undefined;
+    // Without images held out the options refuse to measure.
+    const measured = measuresSigma(config) ? await measureSigma(evaluation, config, this.data, { train, validation: heldOut! }, done.epoch) : undefined;
     const next = epochStart(done.epoch + 1, measured?.sigma);
     const network = this.#network();
     refuseInfinite(network, done.epoch, checkpoint);

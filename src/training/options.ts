@@ -65,7 +65,8 @@ export interface TrainOptions extends ActivationOptions, Partial<MethodOptions>,
   readonly thresholdRate?: number;
   /**
    * Part of the training split held out, stratified: a fraction or a number of images. 0 trains on every image and logs no
-   * accuracy on images that were not trained on: for a recipe that is settled. Default 0.1.
+   * accuracy on images that were not trained on: for a recipe that is settled. What was trained so goes on and teaches with 0
+   * alone, and measured `nq` noise refuses it. Default 0.1.
    */
   readonly validation?: number;
   /**

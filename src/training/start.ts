@@ -8,6 +8,7 @@ import type { TrainedNetwork } from '../graph/network.js';
 import { activationParameter, initialParameters, parameterSpecs } from '../graph/parameters.js';
 import { Random } from '../random.js';
 import { epochStart, readTrainingCheckpoint, type Checkpoint } from './checkpoint.js';
+import { specKind, splitOf } from './heldOut.js';
 import type { TrainConfig } from './options.js';
 import { deriveSeed, seedUse } from './seeds.js';
 
@@ -19,7 +20,7 @@ export function freshStart(graph: Graph, config: TrainConfig, data: Dataset, bas
   checkFits(graph, data);
   if (base) {
     checkSameData(base, data);
-    checkSameSplit('The network to begin with', base, config);
+    checkSameSplit('The network to begin with', base, config, data);
   }
   if (config.temporal) checkSpiking(graph);
   const count = Math.min(sampleCount, data.train.count);
@@ -64,7 +65,7 @@ export async function resumedStart(directory: string, graph: Graph, config: Trai
 export function checkTeacher(teacher: TrainedNetwork, config: TrainConfig, data: Dataset): void {
   checkFits(teacher.graph, data);
   checkSameData(teacher, data);
-  checkSameSplit('The teacher', teacher, config);
+  checkSameSplit('The teacher', teacher, config, data);
 }
 
 /** Whether a run has done all of its epochs. */
@@ -147,15 +148,15 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
 }
 
 /** Images that a network was trained on must not validate it now, nor what it teaches. Of one that was trained elsewhere nothing is known. */
-function checkSameSplit(which: string, { provenance }: TrainedNetwork, config: TrainConfig): void {
-  if (provenance.training === undefined || config.validation === 0) return;
-  const before = provenance.training as Partial<TrainConfig>;
+function checkSameSplit(which: string, { provenance }: TrainedNetwork, config: TrainConfig, data: Dataset): void {
+  const before = splitOf(provenance);
+  if (before === undefined || config.validation === 0) return;
+  if (before.validation === 0) throw mismatch(`${which} was trained on every image (validation 0), so none can be held out of it now: give validation 0.`);
+  if (before.data !== specKind(data.spec)) throw mismatch(`${which} was trained on ${before.data}, not on ${specKind(data.spec)}: other images were held out. Give the same data set, or validation 0.`);
   for (const key of ['seed', 'validation', 'limit'] as const) {
     const [there, here] = [before[key] ?? 'none', config[key] ?? 'none'];
     if (there === here) continue;
-    throw mismatch(
-      `${which} was trained with ${key} ${there}, not ${here}: other images were held out. Give the same.`,
-    );
+    throw mismatch(`${which} was trained with ${key} ${there}, not ${here}: other images were held out. Give the same, or validation 0.`);
   }
 }
 

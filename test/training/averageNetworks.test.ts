@@ -4,6 +4,8 @@ import type { TrainedNetwork } from '../../src/graph/network.js';
 import { Random } from '../../src/random.js';
 import { averageNetworks } from '../../src/training/averageNetworks.js';
 import { heldOutImages } from '../../src/training/heldOut.js';
+import { resolveConfig } from '../../src/training/options.js';
+import { freshStart } from '../../src/training/start.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
 
 const graph = tinyNetwork();
@@ -49,7 +51,26 @@ describe('the average of networks', () => {
     expect(held.count).toBe(20);
     const elsewhere = fineTuned(5, { data: 'tiny', training: { seed: 4, validation: 20 } });
     expect(() => heldOutImages(data, averageNetworks([a, elsewhere]).provenance)).toThrow(/no image held out/);
-    expect(() => heldOutImages(data, averageNetworks([a, fineTuned(6, {})]).provenance)).toThrow(/does not say which images were held out/);
+    for (const unknown of [fineTuned(6, {}), fineTuned(6, { data: 'tiny:OTHER', training: splitOptions })]) {
+      for (const networks of [[a, unknown], [unknown, a]]) expect(() => heldOutImages(data, averageNetworks(networks).provenance)).toThrow(/no image held out|other images were held out/);
+    }
+    const foreign = averageNetworks([fineTuned(6, {}), fineTuned(7, {})]);
+    expect(() => heldOutImages(data, foreign.provenance)).toThrow(/does not say which images were held out/);
+  });
+
+  test('cannot be trained further with images held out that one of them was trained on', () => {
+    const config = resolveConfig({ network: graph, data, out: 'nowhere', seed: 5, validation: 12 });
+    const all = { ...config, validation: 0 };
+    for (const network of [a, averageNetworks([a, fineTuned(6, {})])]) {
+      expect(() => freshStart(graph, config, data, network)).toThrow(expect.objectContaining({ code: 'CHECKPOINT_MISMATCH' }));
+      expect(freshStart(graph, all, data, network).network.parameters).toEqual(network.parameters);
+    }
+  });
+
+  test('held-out images are those of one kind of data set, and not of a calibrated model', () => {
+    expect(() => heldOutImages({ ...data, spec: 'tiny:FOLDER' }, a.provenance)).toThrow(/trained on tiny, not on tiny:DIR: other images were held out/);
+    expect(heldOutImages({ ...data, spec: 'tiny:B' }, { ...a.provenance, data: 'tiny:A' })).toEqual(heldOutImages(data, a.provenance));
+    expect(() => heldOutImages(data, { ...a.provenance, calibration: {} })).toThrow(/was calibrated on training images/);
   });
 
   const statistics = buffers[0]!;

@@ -111,7 +111,7 @@ describe('train', () => {
     expect(overTime.epochs.at(-1)!.spiking).toBeUndefined();
     await expect(train(options({ ...all, initialFrom: join(out, 'all'), teacher: undefined, validation: 10, out: join(out, 'back') }))).rejects.toMatchObject({
       code: 'CHECKPOINT_MISMATCH',
-      message: expect.stringMatching(/trained with validation 0, not 10/) as string,
+      message: expect.stringMatching(/was trained on every image \(validation 0\), so none can be held out of it now: give validation 0/) as string,
     });
     await expect(train(options({ validation: 0, noise: 'nq', out: join(out, 'nq') }))).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { refused } from '../../errors.js';
 import { averageNetworks } from '../../training/averageNetworks.js';
-import { readCheckpoint, writeNetwork } from '../../training/checkpoint.js';
+import { checkpointPath, hasCheckpoint, readCheckpoint, writeNetwork } from '../../training/checkpoint.js';
 import { Output, type Io } from '../io.js';
 import { numberFrom0, shared } from '../options.js';
 
@@ -23,6 +24,7 @@ export function addAverage(program: Command, io: Io): void {
 
 async function averageAction(directories: readonly string[], { shares, out, json }: AverageOptions, io: Io): Promise<void> {
   const output = new Output(io, json);
+  if (await hasCheckpoint(out)) throw refused(`${checkpointPath(out)} exists already: give another folder.`);
   const networks = [];
   for (const directory of directories) networks.push(await readCheckpoint(directory));
   const network = averageNetworks(networks, shares);

@@ -35,7 +35,7 @@ export function addEval(program: Command, io: Io): void {
     .description('Evaluate a spiking model on the test images of a data set, at all numbers of time steps in one pass.')
     .argument('<model>', modelArgument)
     .requiredOption('--data <spec>', imageSpecs.join(', '))
-    .option('--held-out', 'on the images held out of the training of the model instead: to choose by', false)
+    .option('--held-out', 'on the images that training held out in place of the test images: to choose a model or a threshold by', false)
     .addOption(shared.timeSteps([1, 2, 4, 8]))
     .addOption(new Option('--delay <t>', 'the read-out begins after so many steps').argParser(whole(0)).default(0))
     .addOption(shared.limit())

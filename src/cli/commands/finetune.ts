@@ -34,8 +34,8 @@ export function addFinetune(program: Command, io: Io): void {
 async function finetuneAction(directory: string, options: FinetuneOptions, io: Io): Promise<void> {
   const output = new Output(io, options.json);
   const result = await trainWithProgress({ ...recipeOf(options), initialFrom: directory, signal: io.signal }, output);
-  const spiking = result.epochs.at(-1)?.spiking;
+  const last = result.epochs.at(-1);
   output.document(trainDocument('finetune', options.data, result));
-  output.print(`Fine-tuned ${result.network.graph.name}${spiking ? `: ${describeSpiking(spiking)} on the validation part` : ''}.`);
+  if (last) output.print(`Fine-tuned ${result.network.graph.name}${last.spiking ? `: ${describeSpiking(last.spiking)} on the validation part` : ''}.`);
   printNext(result, options.epochs, output);
 }

@@ -3,7 +3,7 @@ import { drawPartners, type Mixture } from './mixture.js';
 
 /**
  * CutMix (Yun et al. 2019) of a batch, in place: a box of each image comes from another image of the batch. With lambda drawn
- * from Beta(alpha, alpha) the box has sides sqrt(1 - lambda) H and sqrt(1 - lambda) W, rounded down, around a random pixel, cut
+ * from Beta(alpha, alpha) the box has sides sqrt(1 - lambda) H and sqrt(1 - lambda) W, rounded down to even numbers, around a random pixel, cut
  * off at the border; the weight is the part of the image that is left. One box a batch, as in the authors' code.
  *
  * @param pixels bytes, [count, C, H, W]

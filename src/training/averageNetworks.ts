@@ -35,8 +35,8 @@ function checkSame(first: TrainedNetwork, other: TrainedNetwork, position: numbe
   if (!isDeepStrictEqual(first.graph, other.graph)) throw mismatch(`${which} has other layers than the first: average networks that were fine-tuned from one.`);
   if (!isDeepStrictEqual(first.classes, other.classes)) throw mismatch(`${which} has other classes than the first.`);
   if (!isDeepStrictEqual(first.normalization, other.normalization)) throw mismatch(`${which} takes images of another normalization than the first.`);
-  for (const { name, role } of parameterSpecs(first.graph)) {
-    if (role !== 'buffer' || isDeepStrictEqual(first.parameters.get(name)!.data, other.parameters.get(name)!.data)) continue;
+  for (const name of bufferNames(first)) {
+    if (isDeepStrictEqual(first.parameters.get(name)!.data, other.parameters.get(name)!.data)) continue;
     throw mismatch(
       `${which} has other running statistics than the first in "${name}", and those of an average would have to be measured: ` +
         'average networks that were fine-tuned over time from one network, without batch statistics.',
@@ -45,15 +45,19 @@ function checkSame(first: TrainedNetwork, other: TrainedNetwork, position: numbe
 }
 
 function meanParameters(networks: readonly TrainedNetwork[], parts: readonly number[]): Parameters {
-  const { graph, parameters } = networks[0]!;
-  const buffers = new Set(parameterSpecs(graph).filter(({ role }) => role === 'buffer').map(({ name }) => name));
+  const first = networks[0]!;
+  const buffers = bufferNames(first);
   return new Map(
-    [...parameters].map(([name, tensor]) => {
-      if (buffers.has(name)) return [name, tensor];
+    [...first.parameters].map(([name, tensor]) => {
+      if (buffers.includes(name)) return [name, tensor];
       const values = networks.map((network) => network.parameters.get(name)!.data);
       return [name, { shape: tensor.shape, data: tensor.data.map((_, i) => values.reduce((sum, one, k) => sum + parts[k]! * one[i]!, 0)) }];
     }),
   );
+}
+
+function bufferNames({ graph }: TrainedNetwork): string[] {
+  return parameterSpecs(graph).filter(({ role }) => role === 'buffer').map(({ name }) => name);
 }
 
 /** Where other images were held out of each, or nobody knows which, none was of all. */

@@ -1,4 +1,5 @@
 import type { Dataset, Split } from '../data/dataset.js';
+import { specKind } from '../data/spec.js';
 import { firstImages, splitValidation } from '../data/split.js';
 import { refused } from '../errors.js';
 import type { TrainConfig } from './options.js';
@@ -7,7 +8,7 @@ import { deriveSeed, seedUse } from './seeds.js';
 /** What decides which images are held out. */
 export type SplitOptions = Pick<TrainConfig, 'seed' | 'validation' | 'limit'>;
 
-/** Which images were held out, of which data set: its SPEC without the folder, which may have moved. */
+/** Which images were held out, of which kind of data set ({@link specKind}). */
 export interface KnownSplit extends SplitOptions {
   readonly data: string;
 }
@@ -48,10 +49,4 @@ export function splitOf({ data, training }: Readonly<Record<string, unknown>>): 
   const { seed, validation, limit } = (training ?? {}) as Partial<SplitOptions>;
   if (typeof data !== 'string' || typeof seed !== 'number' || typeof validation !== 'number') return undefined;
   return { data: specKind(data), seed, validation, ...(typeof limit === 'number' ? { limit } : {}) };
-}
-
-/** Such as `mnist` or `cifar10:DIR`. */
-export function specKind(spec: string): string {
-  const colon = spec.indexOf(':');
-  return colon < 0 ? spec : `${spec.slice(0, colon)}:DIR`;
 }

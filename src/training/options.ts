@@ -197,8 +197,7 @@ export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): 
   const { precision = 'float32' } = options;
   if (!precisions.includes(precision)) throw unknownName('precision', String(precision), precisions);
   if (precision === 'mixed' && options.device !== 'cuda') throw refused('Mixed precision needs device cuda.');
-  const validation = options.validation ?? 0.1;
-  if (!(validation >= 0)) throw invalidArgument('validation', 'number >= 0', validation);
+  const validation = notNegative('validation', options.validation ?? 0.1);
   if (validation === 0 && measuresSigma({ ...options, noise })) {
     throw refused('The strength of nq noise is measured on images held out: give validation, or noiseSigma.');
   }
@@ -230,7 +229,7 @@ export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): 
     augment: checkAugmentations(options.augment ?? ['standard']),
     cutout: whole('cutout', options.cutout ?? 0, 0),
     mixup: notNegative('mixup', options.mixup ?? 0),
-    ...resolveCutmix(options),
+    ...resolveMixing(options),
     precision,
     seed: whole('seed', options.seed ?? 0, 0),
     ...(options.limit === undefined ? {} : { limit: whole('limit', options.limit, 2) }),
@@ -241,7 +240,7 @@ export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): 
 }
 
 /** Only what was asked for, so that checkpoints of before are resumed as they were. */
-function resolveCutmix({ mixup = 0, cutmix = 0, mixProbability }: TrainOptions): Pick<TrainConfig, 'cutmix' | 'mixProbability'> {
+function resolveMixing({ mixup = 0, cutmix = 0, mixProbability }: TrainOptions): Pick<TrainConfig, 'cutmix' | 'mixProbability'> {
   notNegative('cutmix', cutmix);
   if (mixProbability !== undefined && !mixes({ mixup, cutmix })) throw refused('mixProbability is for mixup or cutmix: give one of them, or leave it out.');
   if (mixProbability !== undefined && !(mixProbability > 0 && mixProbability <= 1)) throw invalidArgument('mixProbability', 'number above 0, up to 1', mixProbability);

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { normalizeRange } from '../data/batches.js';
 import type { Dataset } from '../data/dataset.js';
+import { specKind } from '../data/spec.js';
 import { NoisefloorError } from '../errors.js';
 import { inferShapes } from '../graph/shapes.js';
 import type { Graph } from '../graph/graph.js';
@@ -8,7 +9,7 @@ import type { TrainedNetwork } from '../graph/network.js';
 import { activationParameter, initialParameters, parameterSpecs } from '../graph/parameters.js';
 import { Random } from '../random.js';
 import { epochStart, readTrainingCheckpoint, type Checkpoint } from './checkpoint.js';
-import { specKind, splitOf } from './heldOut.js';
+import { splitOf } from './heldOut.js';
 import type { TrainConfig } from './options.js';
 import { deriveSeed, seedUse } from './seeds.js';
 
@@ -149,8 +150,9 @@ function checkSameData({ classes, normalization }: TrainedNetwork, data: Dataset
 
 /** Images that a network was trained on must not validate it now, nor what it teaches. Of one that was trained elsewhere nothing is known. */
 function checkSameSplit(which: string, { provenance }: TrainedNetwork, config: TrainConfig, data: Dataset): void {
+  if (provenance.training === undefined || config.validation === 0) return;
   const before = splitOf(provenance);
-  if (before === undefined || config.validation === 0) return;
+  if (before === undefined) throw mismatch(`${which} does not say which images were held out of its training: give validation 0.`);
   if (before.validation === 0) throw mismatch(`${which} was trained on every image (validation 0), so none can be held out of it now: give validation 0.`);
   if (before.data !== specKind(data.spec)) throw mismatch(`${which} was trained on ${before.data}, not on ${specKind(data.spec)}: other images were held out. Give the same data set, or validation 0.`);
   for (const key of ['seed', 'validation', 'limit'] as const) {

@@ -67,6 +67,13 @@ describe('the average of networks', () => {
     }
   });
 
+  test('a network that was trained here but does not say how is not trained further with images held out', () => {
+    const config = resolveConfig({ network: graph, data, out: 'nowhere', ...splitOptions });
+    const silent = fineTuned(4, { data: 'tiny', training: {} });
+    expect(() => freshStart(graph, config, data, silent)).toThrow(/does not say which images were held out of its training: give validation 0/);
+    expect(freshStart(graph, { ...config, validation: 0 }, data, silent).network.parameters).toEqual(silent.parameters);
+  });
+
   test('held-out images are those of one kind of data set, and not of a calibrated model', () => {
     expect(() => heldOutImages({ ...data, spec: 'tiny:FOLDER' }, a.provenance)).toThrow(/trained on tiny, not on tiny:DIR: other images were held out/);
     expect(heldOutImages({ ...data, spec: 'tiny:B' }, { ...a.provenance, data: 'tiny:A' })).toEqual(heldOutImages(data, a.provenance));

@@ -1,4 +1,5 @@
 import type { Random } from '../../random.js';
+import { elementCount } from '../../tensor.js';
 import { drawPartners, type Mixture } from './mixture.js';
 
 /**
@@ -11,7 +12,7 @@ import { drawPartners, type Mixture } from './mixture.js';
  */
 export function cutmix(pixels: Uint8Array, shape: readonly number[], alpha: number, random: Random): Mixture {
   const [channels, height, width] = shape as [number, number, number];
-  const size = channels * height * width;
+  const size = elementCount(shape);
   const side = Math.sqrt(1 - random.beta(alpha));
   const [top, bottom] = range(height, side, random);
   const [left, right] = range(width, side, random);

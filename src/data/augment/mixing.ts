@@ -1,4 +1,5 @@
 import type { Random } from '../../random.js';
+import { elementCount } from '../../tensor.js';
 import { cutmix } from './cutmix.js';
 import { unmixed, type Mixture } from './mixture.js';
 import { mixup } from './mixup.js';
@@ -26,7 +27,7 @@ export function mixes({ mixup = 0, cutmix = 0 }: Partial<MixingOptions>): boolea
  */
 export function mixBatch(pixels: Uint8Array, shape: readonly number[], options: MixingOptions, random: Random): Mixture {
   const { mixup: mixupAlpha, cutmix: cutmixAlpha = 0, mixProbability = 1 } = options;
-  const count = pixels.length / shape.reduce((a, b) => a * b, 1);
+  const count = pixels.length / elementCount(shape);
   if (mixProbability < 1 && random.uniform() >= mixProbability) return unmixed(count);
   const cuts = cutmixAlpha > 0 && (mixupAlpha === 0 || random.uniform() < 0.5);
   return cuts ? cutmix(pixels, shape, cutmixAlpha, random) : mixup(pixels, count, mixupAlpha, random);

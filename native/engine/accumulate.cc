@@ -31,6 +31,34 @@ inline void addGroupRow(const Synapse& synapse, size_t outPerGroup, size_t group
   for (size_t c = begin; c < end; ++c) addWrapping(acc[c - range.begin], weights[c - first] * value);
 }
 
+/// Channels that are counted at a time.
+constexpr size_t countedLanes = 64;
+
+/// A byte, that is eight steps, of the words of some channels, at each position of a window. They are copied because in the store they lie
+/// a power of two apart and would evict one another.
+using CountedWindow = uint8_t[UINT8_MAX][countedLanes];
+
+void copyBytes(const uint8_t* words, size_t stride, size_t count, uint8_t* to) {
+  if (stride == 1) {
+    std::memcpy(to, words, count);
+    return;
+  }
+  for (size_t c = 0; c < count; ++c) to[c] = words[c * stride];
+}
+
+void countBits(const CountedWindow& bytes, size_t positions, uint32_t step, size_t channels, int16_t* counts) {
+  const uint8_t bit = static_cast<uint8_t>(1U << step);
+  uint8_t sums[countedLanes] = {};
+  for (size_t i = 0; i < positions; ++i) {
+    for (size_t c = 0; c < countedLanes; ++c) sums[c] = static_cast<uint8_t>(sums[c] + ((bytes[i][c] & bit) != 0));
+  }
+  std::copy_n(sums, channels, counts);
+}
+
+/// Pairs of weights that stay in the first-level cache while all steps pass: 32 KiB of 128 channels.
+constexpr uint32_t pairsAtOnce = 64;
+constexpr uint32_t mostWidth = 128;
+
 const int16_t* pixelAt(const Chunk& chunk, const Position& at, uint32_t frame, int32_t y, int32_t x) {
   const Shape& shape = chunk.plan->input;
   const size_t image = at.image * chunk.frames + frame;
@@ -86,6 +114,43 @@ void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& 
   synapse.geometry.forEachRun(at.y, at.x, [&](int32_t tap, int32_t, int32_t y, int32_t x, int32_t count) {
     for (int32_t k = 0; k < count; ++k) addPosition(tap + k, y, x + k);
   });
+}
+
+void countWindow(const Chunk& chunk, const Synapse& synapse, const Position& at, int16_t* counts) {
+  const Layer& source = chunk.sourceOf(synapse);
+  const uint8_t* const words = chunk.storeOf(source).words.data();
+  const uint8_t* positions[UINT8_MAX];
+  size_t size = 0;
+  synapse.geometry.forEachRun(at.y, at.x, [&](int32_t, int32_t, int32_t y, int32_t x, int32_t) {
+    positions[size++] = words + at.in(source.shape, y, x) * chunk.wordStride(source);
+  });
+  const size_t channels = static_cast<size_t>(source.shape.channels);
+  const size_t stride = size_t{2} * synapse.pairs;
+  if (channels < stride) for (uint32_t t = 0; t < chunk.steps; ++t) counts[t * stride + channels] = 0;
+  CountedWindow bytes = {};
+  for (size_t first = 0; first < channels; first += countedLanes) {
+    const size_t lanes = std::min(channels - first, countedLanes);
+    for (uint32_t t = 0; t < chunk.steps; ++t) {
+      if (t % 8 == 0) {
+        for (size_t i = 0; i < size; ++i) copyBytes(positions[i] + first * chunk.word.bytes + t / 8, chunk.word.bytes, lanes, bytes[i]);
+      }
+      countBits(bytes, size, t % 8, lanes, counts + t * stride + first);
+    }
+  }
+}
+
+void accumulateCounted(const Chunk& chunk, const Synapse& synapse, const Layer& layer, uint32_t block, const int16_t* counts, int32_t* acc) {
+  const int16_t* const weights = synapse.matrix.data() + static_cast<size_t>(block) * synapse.pairs * layer.width * 2;
+  for (uint32_t first = 0; first < synapse.pairs; first += pairsAtOnce) {
+    const uint32_t pairs = std::min(synapse.pairs - first, pairsAtOnce);
+    for (uint32_t t = 0; t < chunk.steps; ++t) {
+      alignas(64) int32_t sums[mostWidth];
+      int32_t* const target = acc + static_cast<size_t>(t) * layer.width;
+      chunk.kernels->dense_i16(counts + 2 * (static_cast<size_t>(t) * synapse.pairs + first), pairs, weights + static_cast<size_t>(first) * layer.width * 2,
+                               layer.width, first == 0 ? target : sums);
+      for (uint32_t w = 0; w < layer.width && first > 0; ++w) addWrapping(target[w], sums[w]);
+    }
+  }
 }
 
 void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at, uint32_t frame,

@@ -12,6 +12,11 @@ void accumulateDiagonal(const Chunk& chunk, const Synapse& synapse, const Layer&
 void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at,
                        uint32_t block, int32_t* acc);
 
+/// Spikes of each channel in the window that an output position sees: [steps][2 * pairs], overwritten.
+void countWindow(const Chunk& chunk, const Synapse& synapse, const Position& at, int16_t* counts);
+/// Of such counts: acc [steps][width], overwritten.
+void accumulateCounted(const Chunk& chunk, const Synapse& synapse, const Layer& layer, uint32_t block, const int16_t* counts, int32_t* acc);
+
 /// Analog input, one frame of it: acc [width], overwritten. `patch` is scratch memory.
 void accumulateDense(const Chunk& chunk, const Synapse& synapse, const Layer& layer, const Position& at, uint32_t frame,
                      uint32_t block, Buffer<int16_t>& patch, int32_t* acc);

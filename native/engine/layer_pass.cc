@@ -43,6 +43,9 @@ void delayWords(uint8_t* words, uint32_t bytes, uint32_t count, uint32_t by) {
   }
 }
 
+/// Counts that a counted synapse has of a position.
+size_t countsOf(const Synapse& s, uint32_t steps) { return size_t{2} * s.pairs * steps; }
+
 uint8_t popcount(const uint8_t* word, uint32_t bytes) {
   uint64_t bits = 0;
   for (uint32_t i = 0; i < bytes; ++i) bits |= static_cast<uint64_t>(word[i]) << (8 * i);
@@ -57,6 +60,7 @@ LayerPass::LayerPass(const Chunk& chunk, const Layer& layer, const LayerOutput& 
       rowWidth_(static_cast<size_t>(layer.shape.width)),
       rows_(chunk.images * static_cast<size_t>(layer.shape.height)), groupsLeft_(left) {
   accStride_ = layer.synapses.size() * chunk.steps * layer.width;
+  for (const Synapse& s : layer.synapses) countsStride_ += s.method == Method::counted ? countsOf(s, chunk.steps) : 0;
   const size_t fitting = spanBytes / std::max<size_t>(1, sizeof(int32_t) * accStride_);
   span_ = static_cast<uint32_t>(std::min(std::clamp<size_t>(fitting, 1, maxSpan), rowWidth_));
   const size_t positions = rows_ * rowWidth_;
@@ -102,6 +106,7 @@ void LayerPass::prepare(Scratch& scratch) const {
     if (s.merged && chunk_.word.mergeWords != nullptr) scratch.cells.reserve(rows * divideUp(chunk_.sourceOf(s).channelStride(), cellWords));
     scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
   }
+  scratch.counts.reserve(positions * countsStride_);
   size_t starts = 0;
   scratch.merged.reserve(mergedSize(starts));
   scratch.mergedStarts.reserve(starts);
@@ -156,6 +161,7 @@ void LayerPass::run(size_t item, Scratch& scratch) {
 
 void LayerPass::sumPositions(const Tile& range, uint32_t firstBlock, uint32_t endBlock, Scratch& scratch) {
   fetchWeights(firstBlock, scratch);
+  countWindows(range, scratch);
   mergeRows(range, scratch);
   collectSegments(range, scratch);
   const bool heavy = layer_.heavy;
@@ -164,14 +170,13 @@ void LayerPass::sumPositions(const Tile& range, uint32_t firstBlock, uint32_t en
       for (size_t unit = 0; unit < layer_.units.size(); ++unit) gatherUnit(range, block, unit, block + 1 < endBlock, scratch);
     }
     for (size_t i = range.begin, count; i < range.end; i += count) {
-      const Position at(i, layer_.shape);
       const size_t position = i - range.begin;
-      count = std::min<size_t>(span_, rowWidth_ - static_cast<size_t>(at.x));
+      count = std::min<size_t>(span_, rowWidth_ - i % rowWidth_);
       int32_t* acc = scratch.acc.data() + (heavy ? position * accStride_ : 0);
       for (size_t unit = 0; unit < layer_.units.size() && !heavy; ++unit) {
         gather(position, static_cast<uint32_t>(count), range.end - range.begin, block, unit, acc, scratch);
       }
-      finishSpan(i, at, static_cast<uint32_t>(count), block, acc, scratch);
+      finishSpan(range, i, static_cast<uint32_t>(count), block, acc, scratch);
     }
   }
 }
@@ -217,6 +222,20 @@ size_t LayerPass::mergedSize(size_t& starts) const {
     starts += tileRows_ * Chunk::startsPerRow(source, chunk_.lists.listCount);
   }
   return size;
+}
+
+/// Counts the spikes in the windows that the positions of a tile see, once for all blocks.
+void LayerPass::countWindows(const Tile& range, Scratch& scratch) const {
+  if (countsStride_ == 0) return;
+  int16_t* counts = scratch.counts.data();
+  Position at(range.begin, layer_.shape);
+  for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {
+    for (const Synapse& s : layer_.synapses) {
+      if (s.method != Method::counted) continue;
+      countWindow(chunk_, s, at, counts);
+      counts += countsOf(s, chunk_.steps);
+    }
+  }
 }
 
 /// Merges the spike lists that the rows of a tile see, once for all blocks.
@@ -411,7 +430,9 @@ void LayerPass::accumulateAnalog(const Synapse& s, const Position& at, uint32_t 
 }
 
 /// The sums of the gathering synapses of some adjacent positions are in `acc`; adds those of the others, integrates and fires.
-void LayerPass::finishSpan(size_t index, const Position& at, uint32_t count, uint32_t block, int32_t* acc, Scratch& scratch) {
+void LayerPass::finishSpan(const Tile& range, size_t index, uint32_t count, uint32_t block, int32_t* acc, Scratch& scratch) {
+  const Position at(index, layer_.shape);
+  const int16_t* counts = scratch.counts.data() + (index - range.begin) * countsStride_;
   for (size_t i = 0; i < layer_.synapses.size(); ++i, acc += static_cast<size_t>(chunk_.steps) * layer_.width) {
     const Synapse& s = layer_.synapses[i];
     Term& term = scratch.terms[i];
@@ -424,6 +445,10 @@ void LayerPass::finishSpan(size_t index, const Position& at, uint32_t count, uin
     };
     switch (s.method) {
       case Method::gather: break;
+      case Method::counted:
+        for (uint32_t p = 0; p < count; ++p) accumulateCounted(chunk_, s, layer_, block, counts + p * countsStride_, acc + p * accStride_);
+        counts += countsOf(s, chunk_.steps);
+        break;
       case Method::grouped:
         forEach([&](const Position& one, int32_t* sums) { accumulateGrouped(chunk_, s, layer_, one, block, sums); });
         break;

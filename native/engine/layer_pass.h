@@ -19,6 +19,7 @@ struct Scratch {
   std::vector<uint32_t> segmentEnds; ///< [unit][position of the tile]
   Buffer<int32_t> acc;               ///< [position of a span, or of the tile][synapse][steps][width]
   Buffer<int16_t> patch;
+  Buffer<int16_t> counts;            ///< [position of the tile][counted synapse][steps][2 * pairs]
   WindowScratch window;              ///< of max-pooling
   std::vector<Term> terms;
   const Layer* fetched = nullptr;    ///< whose weights the worker has fetched
@@ -95,6 +96,7 @@ class LayerPass {
   void fetchWeights(uint32_t block, Scratch& scratch) const;
   size_t mostSegments() const;
   size_t mergedSize(size_t& starts) const;
+  void countWindows(const Tile& range, Scratch& scratch) const;
   void mergeRows(const Tile& range, Scratch& scratch) const;
   void mergeRow(const Synapse& synapse, size_t row, uint32_t* starts, Scratch& scratch) const;
   void listRows(const Synapse& synapse, size_t row, Scratch& scratch) const;
@@ -109,7 +111,7 @@ class LayerPass {
   void gather(size_t position, uint32_t count, size_t positions, uint32_t block, size_t unit, int32_t* acc, const Scratch& scratch) const;
   void gatherUnit(const Tile& range, uint32_t block, size_t unit, bool more, Scratch& scratch) const;
   void accumulateAnalog(const Synapse& synapse, const Position& at, uint32_t block, int32_t* acc, Scratch& scratch) const;
-  void finishSpan(size_t index, const Position& at, uint32_t count, uint32_t block, int32_t* acc, Scratch& scratch);
+  void finishSpan(const Tile& range, size_t index, uint32_t count, uint32_t block, int32_t* acc, Scratch& scratch);
   void fire(size_t index, uint32_t count, uint32_t block, Scratch& scratch);
   void readOut(size_t index, uint32_t block, const Scratch& scratch);
   void finishTile(size_t index, Scratch& scratch);
@@ -125,6 +127,7 @@ class LayerPass {
   size_t tiles_;
   size_t groups_;
   size_t accStride_;  ///< of a position
+  size_t countsStride_ = 0;
   uint32_t span_;     ///< adjacent positions that one call of a kernel takes: of a row, or to gather in a heavy layer, of the tile
   Countdowns& groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
 };

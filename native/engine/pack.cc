@@ -67,9 +67,9 @@ void packRows(const WeightView& weights, int32_t inChannels, const Layer& layer,
   }
 }
 
-/// The weights of a tap are repeated for every element of its pool window, so that no pooled pixel has to fit int16.
+/// The weights of a tap are repeated for every element of a pixel's pool window, so that no pooled pixel has to fit int16.
 void packMatrix(const WeightView& weights, int32_t inChannels, const Layer& layer, Synapse& synapse) {
-  const size_t window = static_cast<size_t>(synapse.geometry.poolSize());
+  const size_t window = synapse.method == Method::counted ? 1 : static_cast<size_t>(synapse.geometry.poolSize());
   const size_t channels = static_cast<size_t>(inChannels);
   const size_t inputs = weights.taps() * window * channels;
   synapse.pairs = static_cast<uint32_t>((inputs + 1) / 2);
@@ -138,7 +138,7 @@ void packWeights(const SynapseDescription& description, const Layer& layer, Syna
   synapse.wide = std::holds_alternative<std::vector<int16_t>>(description.weight);
   if (synapse.method == Method::gather) {
     packRows(weights, inChannels, layer, synapse);
-  } else if (synapse.method == Method::dense) {
+  } else if (synapse.method == Method::dense || synapse.method == Method::counted) {
     packMatrix(weights, inChannels, layer, synapse);
   } else if (synapse.method == Method::depthwise) {
     packDiagonal(weights, layer, synapse);

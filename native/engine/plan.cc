@@ -17,9 +17,21 @@ constexpr size_t unitBytes = 96 << 10;
 constexpr size_t wideTap = 128 << 10;
 constexpr size_t wideColumn = 64 << 10;
 
+/// Inputs of a window, from which on counting its spikes pays, and up to which a count fits a byte.
+constexpr int32_t leastCounted = 32;
+constexpr int32_t mostCounted = 255;
+
+bool countsSpikes(const SynapseDescription& s) {
+  if (s.source == inputSource || !s.convolution || s.groups > 1) return false;
+  const int32_t window = s.poolKernel.y * s.poolKernel.x;
+  const Padding& p = s.padding;
+  return s.kernel.y * s.kernel.x == 1 && p.top + p.left + p.bottom + p.right == 0 && window >= leastCounted && window <= mostCounted;
+}
+
 bool fitsWide(const SynapseDescription& s, const Plan& plan, uint32_t width) {
   if (s.source == inputSource) return false;
   if (!s.convolution || s.groups > 1) return true;
+  if (countsSpikes(s)) return width <= 128;
   if (!std::holds_alternative<std::vector<int8_t>>(s.weight)) return false;
   const size_t inputs = plan.layers[static_cast<size_t>(s.source)].channelStride();
   const bool tap = s.kernel.y * s.kernel.x == 1;
@@ -61,6 +73,7 @@ Method methodOf(const SynapseDescription& s, const Shape& source, const Shape& t
   const bool depthwise = s.groups > 1 && s.groups == source.channels && s.groups == target.channels;
   if (depthwise && !analog) return Method::depthwise;
   if (s.groups > 1) return analog ? Method::denseGrouped : Method::grouped;
+  if (countsSpikes(s)) return Method::counted;
   return analog ? Method::dense : Method::gather;
 }
 
@@ -151,7 +164,7 @@ void assignSlots(Plan& plan) {
     for (const Synapse& s : plan.layers[i].synapses) {
       if (s.analog()) continue;
       lastReader[static_cast<size_t>(s.source)] = i;
-      if (s.method == Method::identity || s.method == Method::depthwise) continue;
+      if (s.method == Method::identity || s.method == Method::depthwise || s.method == Method::counted) continue;
       Layer& source = plan.layers[static_cast<size_t>(s.source)];
       (s.merged ? source.merged : source.listed) = true;
     }

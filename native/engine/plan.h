@@ -15,6 +15,7 @@ namespace noisefloor {
 /// How a synapse is computed.
 enum class Method {
   gather,          ///< spiking source, convolution: adds the weight rows of the spiking inputs
+  counted,         ///< spiking source behind a large window, convolution of one tap: counts the window's spikes, then multiplies
   grouped,         ///< spiking source, convolution with groups: adds each spike to its group's channels
   depthwise,       ///< spiking source, convolution of each channel with itself
   identity,        ///< spiking source, channel by channel
@@ -38,7 +39,7 @@ struct Synapse {
   size_t blockBytes = 0;
   bool merged = false;  ///< gathers through merged lists: no pool, or one tap that sees its window
 
-  // dense: [block][pairs][width][2], inputs ordered [tap][window][channel]; see kernels/dense.h.
+  // dense, counted: [block][pairs][width][2], inputs ordered [tap][window][channel], of counted by channel; see kernels/dense.h.
   Buffer<int16_t> matrix;
   uint32_t pairs = 0;
 

@@ -113,6 +113,38 @@ TEST_ISA(rowsThatSpansDoNotDivideMatchTheSimulator) {
   }
 }
 
+TEST_ISA(spikesOfLargeWindowsAreCounted) {
+  for (const bool wide : {false, true}) {
+    ModelBuilder b(31, {2, 17, 14});
+    b.wide = wide;
+    SynapseDescription k3;
+    k3.kernel = {3, 3};
+    k3.padding = {1, 1, 1, 1};
+    const int32_t first = b.spiking({b.conv(inputSource, 35, k3)}, 35);
+    // A row of windows that overlap, beside a smaller window's synapse; then one window that is all of the map.
+    SynapseDescription window;
+    window.poolKernel = {15, 6};
+    window.poolStride = {2, 4};
+    SynapseDescription part = window;
+    part.poolKernel = {15, 2};
+    const int32_t second = b.spiking({b.conv(first, 135, window), b.conv(first, 135, window)}, 135);
+    b.spiking({b.conv(first, 7, part)}, 7);
+    const int32_t third = b.spiking({b.conv(second, 35, {}), b.conv(second, 35, {})}, 35);
+    b.readout(third, 3);
+    SynapseDescription all;
+    all.poolKernel = {17, 14};
+    b.model.layers.back().synapses[0] = b.conv(first, 3, all);
+    const std::vector<float> images = b.images(3);
+    for (int32_t steps : {1, 4, 8, 11, 20, 40, 70}) {
+      const RunResult expected = simulate(b.model, images, 3, steps);
+      for (unsigned threads : {1U, 2U}) {
+        Engine engine(b.model, isa, threads);
+        compare(engine.run(images.data(), 3, everything(steps), never), expected, std::string(wide ? "int16" : "int8") + ", T=" + std::to_string(steps));
+      }
+    }
+  }
+}
+
 TEST_ISA(longListsAreWidenedInTime) {
   // Every input spikes at every step and all weights are extreme: 16-bit sums would overflow after 256 rows.
   for (int value : {-128, 127}) {

@@ -106,6 +106,12 @@ export class OnnxBuilder {
     return this.nodes(op, inputs, 1, attributes, hint)[0]!;
   }
 
+  /** Whether `value` is float16, which none is here. */
+  isHalf(value: string): boolean {
+    void value;
+    return false;
+  }
+
   /** `value` as float32, which all values are here. */
   widen(value: string): string {
     return value;

@@ -42,6 +42,10 @@ export class MixedPrecisionBuilder extends OnnxBuilder {
     return cast!;
   }
 
+  override isHalf(value: string): boolean {
+    return this.#halves.has(value);
+  }
+
   /** `value` as float32. */
   override widen(value: string): string {
     return this.#halves.has(value) ? super.nodes('Cast', [value], 1, { to: float }, 'float')[0]! : value;

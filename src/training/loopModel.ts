@@ -114,7 +114,7 @@ function loopBody(
     pick('mixed_labels_of_steps', mixedLabels.labels);
     pick('mixed_weights', mixedLabels.weight);
   }
-  body.nodeNamed('Identity', [normalize(body, pick('images'), normalization)], [graph.input.name]);
+  body.nodeNamed('Identity', [normalize(body, pick('images'), normalization, graph.input.shape)], [graph.input.name]);
 
   const { temporal } = options;
   const scale = temporal && !(temporal.gradient === 'rate' && temporal.batchStatistics) ? temporalLossScale : mixedLossScale;
@@ -144,12 +144,12 @@ function loopBody(
 }
 
 /** Bytes to (pixel / 255 - mean) / std. */
-function normalize(onnx: OnnxBuilder, bytes: string, { mean, std }: Normalization): string {
+function normalize(onnx: OnnxBuilder, bytes: string, { mean, std }: Normalization, shape: Shape): string {
   const scale = onnx.floats(std.map((s) => 1 / (255 * s)));
   const shift = onnx.floats(mean.map((m, c) => -m / std[c]!));
   const pixels = onnx.node('Cast', [bytes], { to: 1 });
   const base = onnx instanceof MixedPrecisionBuilder ? onnx.halve(pixels) : pixels;
-  return emitAffine(onnx, { base, scale, shift }, mean.length);
+  return emitAffine(onnx, { base, scale, shift }, shape);
 }
 
 function generator(onnx: OnnxBuilder, options: TrainingGraphOptions): NoiseSource {

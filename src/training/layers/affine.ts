@@ -3,11 +3,16 @@ import type { OnnxBuilder } from '../../onnx/builder.js';
 import type { Affine } from './rule.js';
 
 /**
- * base * scale + shift per channel, in one pass over memory: BatchNormalization with mean 0 and variance 1 is the only
- * standard operator that does both.
+ * base * scale + shift per channel, for maps of `shape`, in one pass over memory: BatchNormalization with mean 0 and
+ * variance 1 is the only standard operator that does both. In float16, which only a GPU computes with, a product and a sum
+ * are faster all the same: 24 us each for a map of ResNet-18 where cuDNN's normalisation takes 91 on an H200.
  */
-export function emitAffine(onnx: OnnxBuilder, { base, scale, shift }: Affine, channels: number, hint?: string): string {
-  const [zeros, ones] = [0, 1].map((value) => onnx.floats(new Array<number>(channels).fill(value)));
+export function emitAffine(onnx: OnnxBuilder, { base, scale, shift }: Affine, shape: Shape, hint?: string): string {
+  if (onnx.isHalf(base)) {
+    const [factors, terms] = [scale, shift].map((vector) => alignChannels(onnx, vector, shape)) as [string, string];
+    return onnx.node('Add', [onnx.node('Mul', [base, factors]), terms], {}, hint);
+  }
+  const [zeros, ones] = [0, 1].map((value) => onnx.floats(new Array<number>(shape[0]!).fill(value)));
   return onnx.node('BatchNormalization', [base, scale, shift, zeros!, ones!], { epsilon: { float: 0 } }, hint);
 }
 

@@ -22,7 +22,7 @@ export const batchNormRule: LayerRule<BatchNormNode, Normalised> = (context, nod
 
   const mean = onnx.node('Div', [sumPerChannel(onnx, input!.value, shape), count]);
   const centring = onnx.node('Mul', [mean, onnx.floats(-1 / shrink)]);
-  const centred = emitAffine(onnx, { base: input!.value, scale: onnx.floats(new Array<number>(channels).fill(1 / shrink)), shift: centring }, channels);
+  const centred = emitAffine(onnx, { base: input!.value, scale: onnx.floats(new Array<number>(channels).fill(1 / shrink)), shift: centring }, shape);
   const squares = onnx.node('Mul', [dotPerChannel(onnx, centred, centred, shape), onnx.floats(shrink ** 2)]);
   const variance = onnx.node('Div', [squares, count]);
   const inverse = onnx.node('Reciprocal', [onnx.node('Sqrt', [onnx.node('Add', [variance, onnx.floats(node.epsilon)])])]);
@@ -35,7 +35,7 @@ export const batchNormRule: LayerRule<BatchNormNode, Normalised> = (context, nod
     affine,
     affineOf: (base) => ({ base, scale, shift: onnx.node('Sub', [bias, onnx.node('Mul', [mean, scale])]) }),
     get value() {
-      return emitAffine(onnx, affine, channels, node.name);
+      return emitAffine(onnx, affine, shape, node.name);
     },
     backward: (gradient, needsInput) => {
       const sum = sumPerChannel(onnx, gradient, shape);
@@ -45,7 +45,7 @@ export const batchNormRule: LayerRule<BatchNormNode, Normalised> = (context, nod
       const perCount = onnx.node('Div', [scale, count]);
       const slope = onnx.node('Mul', [onnx.node('Mul', [perCount, inverse]), weightGradient]);
       const offset = onnx.node('Neg', [onnx.node('Mul', [perCount, sum])]);
-      const scaled = emitAffine(onnx, { base: gradient, scale, shift: offset }, channels);
+      const scaled = emitAffine(onnx, { base: gradient, scale, shift: offset }, shape);
       return { inputs: [onnx.node('Sub', [scaled, onnx.node('Mul', [centred, alignChannels(onnx, enlarge(slope), shape)])], {}, 'dX')], parameters };
     },
   };

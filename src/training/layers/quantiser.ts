@@ -30,7 +30,7 @@ export class Quantiser {
     this.#z = input.affine ?? { base: input.value, scale: perChannel(1), shift: perChannel(0) };
     const steps = spread(onnx, this.step, this.channels);
     const shift = onnx.node('Add', [onnx.node('Div', [this.#z.shift, steps]), onnx.floats(offset)]);
-    this.scaled = emitAffine(onnx, { base: this.#z.base, scale: onnx.node('Div', [this.#z.scale, steps]), shift }, this.channels);
+    this.scaled = emitAffine(onnx, { base: this.#z.base, scale: onnx.node('Div', [this.#z.scale, steps]), shift }, context.shapes.get(node.input)!);
   }
 
   get channels(): number {

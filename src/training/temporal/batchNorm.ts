@@ -18,7 +18,7 @@ export const frozenBatchNormRule: LayerRule<BatchNormNode, Normalised> = (contex
     affine,
     affineOf,
     get value() {
-      return emitAffine(onnx, affine, shape[0]!, node.name);
+      return emitAffine(onnx, affine, shape, node.name);
     },
     backward: (gradient, needsInput) => {
       const sum = sumPerChannel(onnx, gradient, shape);

@@ -99,13 +99,14 @@ class Neurons {
     readonly config: TemporalConfig,
   ) {
     const { onnx, shapes } = context;
-    const channels = shapes.get(node.input)![0]!;
+    const shape = shapes.get(node.input)!;
+    const channels = shape[0]!;
     const perChannel = (value: number): string => onnx.floats(new Array<number>(channels).fill(value));
     this.threshold = emitThreshold(onnx, node);
     this.#z = input.affine ?? { base: input.value, scale: perChannel(1), shift: perChannel(0) };
     const thresholds = spread(onnx, this.threshold, channels);
     const [scale, shift] = [this.#z.scale, this.#z.shift].map((vector) => onnx.node('Div', [vector, thresholds])) as [string, string];
-    this.current = emitAffine(onnx, { base: this.#z.base, scale, shift }, channels);
+    this.current = emitAffine(onnx, { base: this.#z.base, scale, shift }, shape);
   }
 
   /** The gradient of the output with that of the activity penalty: weight * mean spikes of a neuron and step. */

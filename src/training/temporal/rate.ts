@@ -53,7 +53,7 @@ function normalisedSteps({ onnx, shapes }: TrainingContext, node: BatchNormNode,
   return {
     affine,
     get value() {
-      return emitAffine(onnx, affine, shapes.get(node.input)![0]!, node.name);
+      return emitAffine(onnx, affine, shapes.get(node.input)!, node.name);
     },
     backward: neverBackward,
   };

@@ -36,7 +36,8 @@ constexpr size_t countedLanes = 64;
 
 /// A byte, that is eight steps, of the words of some channels, at each position of a window. They are copied because in the store they lie
 /// a power of two apart and would evict one another.
-using CountedWindow = uint8_t[UINT8_MAX][countedLanes];
+using CountedWindow = uint8_t[mostCounted][countedLanes];
+static_assert(mostCounted <= UINT8_MAX, "a count fits a byte");
 
 void copyBytes(const uint8_t* words, size_t stride, size_t count, uint8_t* to) {
   if (stride == 1) {
@@ -55,9 +56,8 @@ void countBits(const CountedWindow& bytes, size_t positions, uint32_t step, size
   std::copy_n(sums, channels, counts);
 }
 
-/// Pairs of weights that stay in the first-level cache while all steps pass: 32 KiB of 128 channels.
+/// Pairs of weights that all steps pass over together, while they are in the caches: 32 KiB of 128 channels.
 constexpr uint32_t pairsAtOnce = 64;
-constexpr uint32_t mostWidth = 128;
 
 const int16_t* pixelAt(const Chunk& chunk, const Position& at, uint32_t frame, int32_t y, int32_t x) {
   const Shape& shape = chunk.plan->input;
@@ -119,15 +119,17 @@ void accumulateGrouped(const Chunk& chunk, const Synapse& synapse, const Layer& 
 void countWindow(const Chunk& chunk, const Synapse& synapse, const Position& at, int16_t* counts) {
   const Layer& source = chunk.sourceOf(synapse);
   const uint8_t* const words = chunk.storeOf(source).words.data();
-  const uint8_t* positions[UINT8_MAX];
+  const uint8_t* positions[mostCounted];
   size_t size = 0;
   synapse.geometry.forEachRun(at.y, at.x, [&](int32_t, int32_t, int32_t y, int32_t x, int32_t) {
     positions[size++] = words + at.in(source.shape, y, x) * chunk.wordStride(source);
   });
   const size_t channels = static_cast<size_t>(source.shape.channels);
   const size_t stride = size_t{2} * synapse.pairs;
-  if (channels < stride) for (uint32_t t = 0; t < chunk.steps; ++t) counts[t * stride + channels] = 0;
-  CountedWindow bytes = {};
+  // The other half of the last pair, where the channels are odd in number.
+  for (uint32_t t = 0; t < chunk.steps && channels < stride; ++t) counts[t * stride + channels] = 0;
+  CountedWindow bytes;
+  std::memset(bytes, 0, size * countedLanes);
   for (size_t first = 0; first < channels; first += countedLanes) {
     const size_t lanes = std::min(channels - first, countedLanes);
     for (uint32_t t = 0; t < chunk.steps; ++t) {
@@ -144,11 +146,12 @@ void accumulateCounted(const Chunk& chunk, const Synapse& synapse, const Layer& 
   for (uint32_t first = 0; first < synapse.pairs; first += pairsAtOnce) {
     const uint32_t pairs = std::min(synapse.pairs - first, pairsAtOnce);
     for (uint32_t t = 0; t < chunk.steps; ++t) {
-      alignas(64) int32_t sums[mostWidth];
+      alignas(64) int32_t sums[mostCountedWidth];
       int32_t* const target = acc + static_cast<size_t>(t) * layer.width;
       chunk.kernels->dense_i16(counts + 2 * (static_cast<size_t>(t) * synapse.pairs + first), pairs, weights + static_cast<size_t>(first) * layer.width * 2,
                                layer.width, first == 0 ? target : sums);
-      for (uint32_t w = 0; w < layer.width && first > 0; ++w) addWrapping(target[w], sums[w]);
+      if (first == 0) continue;
+      for (uint32_t w = 0; w < layer.width; ++w) addWrapping(target[w], sums[w]);
     }
   }
 }

@@ -96,6 +96,7 @@ void LayerPass::reserveStore(const Layer& layer, uint32_t steps, size_t images, 
 
 void LayerPass::prepare(Scratch& scratch) const {
   scratch.fetched = nullptr;
+  scratch.countedFrom = SIZE_MAX;
   const size_t positions = tileRows_ * rowWidth_;
   scratch.segments.reserve(mostSegments());
   scratch.segmentEnds.reserve(positions * layer_.units.size());
@@ -104,7 +105,7 @@ void LayerPass::prepare(Scratch& scratch) const {
     const size_t rows = static_cast<size_t>(s.geometry.mergedRows());
     scratch.listedRows.reserve(rows);
     if (s.merged && chunk_.word.mergeWords != nullptr) scratch.cells.reserve(rows * divideUp(chunk_.sourceOf(s).channelStride(), cellWords));
-    scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
+    if (s.analog()) scratch.patch.reserve(static_cast<size_t>(s.pairs) * 2);
   }
   scratch.counts.reserve(positions * countsStride_);
   size_t starts = 0;
@@ -224,9 +225,10 @@ size_t LayerPass::mergedSize(size_t& starts) const {
   return size;
 }
 
-/// Counts the spikes in the windows that the positions of a tile see, once for all blocks.
+/// Counts the spikes in the windows that the positions of a tile see: once for all items of the tile that a worker takes.
 void LayerPass::countWindows(const Tile& range, Scratch& scratch) const {
-  if (countsStride_ == 0) return;
+  if (countsStride_ == 0 || scratch.countedFrom == range.begin) return;
+  scratch.countedFrom = range.begin;
   int16_t* counts = scratch.counts.data();
   Position at(range.begin, layer_.shape);
   for (size_t i = range.begin; i < range.end; ++i, at.advance(layer_.shape)) {

@@ -20,6 +20,7 @@ struct Scratch {
   Buffer<int32_t> acc;               ///< [position of a span, or of the tile][synapse][steps][width]
   Buffer<int16_t> patch;
   Buffer<int16_t> counts;            ///< [position of the tile][counted synapse][steps][2 * pairs]
+  size_t countedFrom = SIZE_MAX;     ///< first position of the tile they are of
   WindowScratch window;              ///< of max-pooling
   std::vector<Term> terms;
   const Layer* fetched = nullptr;    ///< whose weights the worker has fetched
@@ -127,7 +128,7 @@ class LayerPass {
   size_t tiles_;
   size_t groups_;
   size_t accStride_;  ///< of a position
-  size_t countsStride_ = 0;
+  size_t countsStride_ = 0;  ///< of a position
   uint32_t span_;     ///< adjacent positions that one call of a kernel takes: of a row, or to gather in a heavy layer, of the tile
   Countdowns& groupsLeft_;  ///< by tile; whoever is last lists the tile's spikes
 };

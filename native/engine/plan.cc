@@ -17,11 +17,7 @@ constexpr size_t unitBytes = 96 << 10;
 constexpr size_t wideTap = 128 << 10;
 constexpr size_t wideColumn = 64 << 10;
 
-/// Inputs of a window, from which on counting its spikes pays, and up to which a count fits a byte.
-constexpr int32_t leastCounted = 32;
-constexpr int32_t mostCounted = 255;
-
-bool countsSpikes(const SynapseDescription& s) {
+bool isCounted(const SynapseDescription& s) {
   if (s.source == inputSource || !s.convolution || s.groups > 1) return false;
   const int32_t window = s.poolKernel.y * s.poolKernel.x;
   const Padding& p = s.padding;
@@ -31,7 +27,7 @@ bool countsSpikes(const SynapseDescription& s) {
 bool fitsWide(const SynapseDescription& s, const Plan& plan, uint32_t width) {
   if (s.source == inputSource) return false;
   if (!s.convolution || s.groups > 1) return true;
-  if (countsSpikes(s)) return width <= 128;
+  if (isCounted(s)) return width <= mostCountedWidth;
   if (!std::holds_alternative<std::vector<int8_t>>(s.weight)) return false;
   const size_t inputs = plan.layers[static_cast<size_t>(s.source)].channelStride();
   const bool tap = s.kernel.y * s.kernel.x == 1;
@@ -73,7 +69,7 @@ Method methodOf(const SynapseDescription& s, const Shape& source, const Shape& t
   const bool depthwise = s.groups > 1 && s.groups == source.channels && s.groups == target.channels;
   if (depthwise && !analog) return Method::depthwise;
   if (s.groups > 1) return analog ? Method::denseGrouped : Method::grouped;
-  if (countsSpikes(s)) return Method::counted;
+  if (isCounted(s)) return Method::counted;
   return analog ? Method::dense : Method::gather;
 }
 

@@ -24,6 +24,11 @@ enum class Method {
   denseIdentity,   ///< analog input, channel by channel
 };
 
+/// Of the counted method: inputs of a window, from which on it pays and up to which a count fits a byte, and channels of a block.
+constexpr int32_t leastCounted = 32;
+constexpr int32_t mostCounted = 255;
+constexpr uint32_t mostCountedWidth = 128;
+
 struct Synapse {
   Method method = Method::gather;
   int32_t source = inputSource;

@@ -3,7 +3,7 @@
 
 namespace noisefloor {
 
-/// Dense product of an analog patch with one block of output channels:
+/// Dense product of an analog patch, or of spike counts, with one block of output channels:
 /// out[w] = sum of patch[2k] * weights[k][w][0] + patch[2k+1] * weights[k][w][1] for k < pairs, w < width.
 ///
 /// patch    [2 * pairs] int16

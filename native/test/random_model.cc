@@ -161,6 +161,17 @@ ModelBuilder randomModel(uint32_t seed) {
   whole.kernel = {pooledShape.height - last.height + 1, pooledShape.width - last.width + 1};
   SynapseDescription both;
   const int32_t sixth = b.spiking({b.identity(fifth, both), b.conv(nested, c1, whole)}, c1);
+  // Drawn from numbers of their own, so that the layers around keep theirs.
+  ModelBuilder windows(seed + 1, b.model.input);
+  windows.wide = b.wide;
+  windows.model = std::move(b.model);
+  SynapseDescription counted;
+  counted.poolKernel = {windows.model.input.height, windows.model.input.width};
+  SynapseDescription all;
+  const Shape& halved = windows.model.layers[static_cast<size_t>(fourth)].shape;
+  all.kernel = {halved.height, halved.width};
+  windows.spiking({windows.conv(stem, c2, counted), windows.conv(fourth, c2, all), windows.conv(third, c2, counted)}, c2);
+  b.model = std::move(windows.model);
   b.readout(sixth, pick({2, 10, 33}));
   const bool later = random() % 3 == 0;
   for (LayerDescription& layer : b.model.layers) {

@@ -115,33 +115,47 @@ TEST_ISA(rowsThatSpansDoNotDivideMatchTheSimulator) {
 
 TEST_ISA(spikesOfLargeWindowsAreCounted) {
   for (const bool wide : {false, true}) {
-    ModelBuilder b(31, {2, 17, 14});
+    ModelBuilder b(31, {2, 8, 9});
     b.wide = wide;
     SynapseDescription k3;
     k3.kernel = {3, 3};
     k3.padding = {1, 1, 1, 1};
-    const int32_t first = b.spiking({b.conv(inputSource, 35, k3)}, 35);
-    // A row of windows that overlap, beside a smaller window's synapse; then one window that is all of the map.
-    SynapseDescription window;
-    window.poolKernel = {15, 6};
-    window.poolStride = {2, 4};
-    SynapseDescription part = window;
-    part.poolKernel = {15, 2};
-    const int32_t second = b.spiking({b.conv(first, 135, window), b.conv(first, 135, window)}, 135);
-    b.spiking({b.conv(first, 7, part)}, 7);
-    const int32_t third = b.spiking({b.conv(second, 35, {}), b.conv(second, 35, {})}, 35);
-    b.readout(third, 3);
-    SynapseDescription all;
-    all.poolKernel = {17, 14};
-    b.model.layers.back().synapses[0] = b.conv(first, 3, all);
-    const std::vector<float> images = b.images(3);
-    for (int32_t steps : {1, 4, 8, 11, 20, 40, 70}) {
-      const RunResult expected = simulate(b.model, images, 3, steps);
+    // An odd number of channels, more than are counted or multiplied at a time.
+    const int32_t first = b.spiking({b.conv(inputSource, 195, k3)}, 195);
+    SynapseDescription windows;
+    windows.poolKernel = {6, 6};
+    windows.poolStride = {2, 3};
+    SynapseDescription smaller = windows;
+    smaller.poolKernel = {6, 5};
+    const int32_t second = b.spiking({b.conv(first, 250, windows), b.conv(first, 250, smaller), b.conv(first, 250, windows)}, 250);
+    b.readout(second, 5);
+    const std::vector<float> images = b.images(1);
+    for (int32_t steps : {8, 11, 40}) {
+      const RunResult expected = simulate(b.model, images, 1, steps);
       for (unsigned threads : {1U, 2U}) {
         Engine engine(b.model, isa, threads);
-        compare(engine.run(images.data(), 3, everything(steps), never), expected, std::string(wide ? "int16" : "int8") + ", T=" + std::to_string(steps));
+        compare(engine.run(images.data(), 1, everything(steps), never), expected, std::string(wide ? "int16" : "int8") + ", T=" + std::to_string(steps));
       }
     }
+  }
+}
+
+TEST_ISA(aCountFitsAByte) {
+  for (const int32_t size : {31, 32, 255, 256}) {
+    ModelBuilder b(37, {1, 1, size});
+    const int32_t first = b.spiking({b.conv(inputSource, 130)}, 130);
+    for (int32_t& threshold : b.model.layers[0].threshold) threshold = 1;
+    for (int32_t& bias : b.model.layers[0].bias) bias = 1 << 20;
+    SynapseDescription all;
+    all.poolKernel = {1, size};
+    b.spiking({b.conv(first, 128, all)}, 128);
+    b.model.layers[1].synapses[0].weight = std::vector<int8_t>(130 * 128, -128);
+    b.readout(0, 3, {1, size}, {1, 1});
+    const std::vector<float> images = b.images(1);
+    Engine engine(b.model, isa, 2);
+    const Layer& layer = engine.plan().layers[1];
+    CHECK(layer.synapses[0].method == (size == 32 || size == 255 ? Method::counted : Method::gather));
+    compare(engine.run(images.data(), 1, everything(3), never), simulate(b.model, images, 1, 3), "window of " + std::to_string(size));
   }
 }
 

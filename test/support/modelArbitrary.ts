@@ -43,15 +43,19 @@ export interface Drawing {
 
 const pair = (min: number, max: number): fc.Arbitrary<Pair> => fc.tuple(fc.integer({ min, max }), fc.integer({ min, max }));
 const side = fc.integer({ min: 0, max: 2 });
+const sides = fc.oneof({ arbitrary: fc.constant<Padding>([0, 0, 0, 0]), weight: 1 }, { arbitrary: fc.tuple(side, side, side, side), weight: 2 });
+const kernel = fc.oneof({ arbitrary: fc.constant<Pair>([1, 1]), weight: 1 }, { arbitrary: pair(1, 4), weight: 3 });
+/** The engine counts the spikes of large windows. */
+const window = fc.oneof({ arbitrary: pair(1, 3), weight: 3 }, { arbitrary: pair(5, 9), weight: 1 });
 
 const synapse: fc.Arbitrary<SynapseDrawing> = fc.record(
   {
     back: fc.nat(3),
     identity: fc.boolean(),
-    kernel: pair(1, 4),
+    kernel,
     stride: pair(1, 3),
-    padding: fc.tuple(side, side, side, side),
-    pool: fc.record({ kernel: pair(1, 3), stride: pair(1, 3) }),
+    padding: sides,
+    pool: fc.record({ kernel: window, stride: pair(1, 3) }),
     groups: fc.constantFrom('one', 'two', 'all'),
     wide: fc.boolean(),
   },

@@ -11,6 +11,7 @@ const withoutNoise = resnet18.replace('--noise nq --noise-strength 0.5', '--nois
 const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
 const strong = '--augment crop,flip,autoaugment';
 const restart = '--batch-size 500 --learning-rate 0.1 --warmup-epochs 2 --augment crop,flip,autoaugment --cutout 16 --decay weights --clip-norm 20';
+const withCutMix = restart.replace('--cutout 16', '--cutmix 1 --mix-probability 0.5');
 const byRates = '--gradient rate --batch-statistics --batch-size 500 --warmup-epochs 1 --cutout 16 --clip-norm 20 --decay weights --augment crop,flip,autoaugment';
 const vgg16 = withoutNoise.replace('--network resnet18', '--network vgg16').replace('--learning-rate 0.2', '--learning-rate 0.1');
 const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');
@@ -45,6 +46,12 @@ const stages = {
   'resnet18-full-base': { further: 'resnet18-restart', teacher: 'resnet18-relu-full', epochs: 160, options: `${restart} --validation 0` },
   'resnet18-full': { from: 'resnet18-full-base', teacher: 'resnet18-relu-full', epochs: 22, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --validation 0 --keep-every 2` },
   'resnet18-full-t1': { from: 'resnet18-full-base', teacher: 'resnet18-relu-full', epochs: 22, options: `--time-steps 1 --optimizer adamw --learning-rate 3e-4 ${overTime} ${strong} --validation 0` },
+  'resnet18-relu-mixed': { further: 'resnet18-relu', epochs: 115, options: withCutMix },
+  'resnet18-mixed-base': { further: 'resnet18-restart', teacher: 'resnet18-relu-mixed', epochs: 140, options: withCutMix },
+  'resnet18-mixed': { from: 'resnet18-mixed-base', teacher: 'resnet18-relu-mixed', epochs: 22, options: `--no-detach-reset --time-steps 4 --learning-rate 0.004 ${overTime} ${strong} --keep-every 2` },
+  'resnet18-mixed-t2': { from: 'resnet18-mixed-base', teacher: 'resnet18-relu-mixed', epochs: 16, options: `--no-detach-reset --time-steps 2 --learning-rate 0.005 ${overTime} ${strong} --keep-every 2` },
+  'resnet18-mixed-t1': { from: 'resnet18-mixed-base', teacher: 'resnet18-relu-mixed', epochs: 28, options: `--time-steps 1 --optimizer adamw --learning-rate 3e-4 ${overTime} ${strong} --keep-every 2` },
+  'resnet18-mixed-average': { average: ['resnet18-mixed', 'resnet18-mixed-t1'], shares: '0.6,0.4' },
   'resnet18-rate': { from: 'resnet18-long', epochs: 60, options: `--time-steps 4 --learning-rate 0.02 ${byRates}` },
   'resnet18-rate-t2': { from: 'resnet18-taught-t2', teacher: 'resnet18-long', epochs: 30, options: `--time-steps 2 --learning-rate 0.02 ${byRates}` },
   'vgg16-base': { epochs: 80, options: vgg16 },

@@ -176,3 +176,12 @@ test.each<[string, Graph, Partial<TrainOptions>]>([
   if (options.noiseVariant !== 'B') expect(silent).toEqual(await runLoop(graph, { noise: 'none' }));
   expect((await runLoop(graph, warming, { noise_share: 1 })).losses).not.toEqual(silent.losses);
 });
+
+test('in float16 scale and shift are a product and a sum', () => {
+  const graph = tinyNetwork();
+  const normalises = (precision: 'float32' | 'mixed') => {
+    const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', precision });
+    return Buffer.from(trainingLoopModel(graph, data.normalization, config)).includes('BatchNormalization');
+  };
+  expect([normalises('float32'), normalises('mixed')]).toEqual([true, false]);
+});

@@ -43,10 +43,13 @@ export interface Drawing {
 
 const pair = (min: number, max: number): fc.Arbitrary<Pair> => fc.tuple(fc.integer({ min, max }), fc.integer({ min, max }));
 const side = fc.integer({ min: 0, max: 2 });
-const sides = fc.oneof({ arbitrary: fc.constant<Padding>([0, 0, 0, 0]), weight: 1 }, { arbitrary: fc.tuple(side, side, side, side), weight: 2 });
-const kernel = fc.oneof({ arbitrary: fc.constant<Pair>([1, 1]), weight: 1 }, { arbitrary: pair(1, 4), weight: 3 });
-/** The engine counts the spikes of large windows. */
-const window = fc.oneof({ arbitrary: pair(1, 3), weight: 3 }, { arbitrary: pair(5, 9), weight: 1 });
+/** One in `among` is `plain`, to which the others shrink. */
+const sometimes = <T>(plain: T, among: number, other: fc.Arbitrary<T>): fc.Arbitrary<T> =>
+  fc.tuple(fc.nat(among - 1), other).map(([which, drawn]) => (which === 0 ? plain : drawn));
+const sides = sometimes<Padding>([0, 0, 0, 0], 3, fc.tuple(side, side, side, side));
+const kernel = sometimes<Pair>([1, 1], 4, pair(1, 4));
+/** 4 stands for the whole map of an input: the engine counts the spikes of large windows. */
+const window = pair(1, 4).map(([y, x]): Pair => [y === 4 ? 9 : y, x === 4 ? 9 : x]);
 
 const synapse: fc.Arbitrary<SynapseDrawing> = fc.record(
   {

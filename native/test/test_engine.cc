@@ -121,16 +121,16 @@ TEST_ISA(spikesOfLargeWindowsAreCounted) {
     k3.kernel = {3, 3};
     k3.padding = {1, 1, 1, 1};
     // An odd number of channels, more than are counted or multiplied at a time.
-    const int32_t first = b.spiking({b.conv(inputSource, 195, k3)}, 195);
+    const int32_t first = b.spiking({b.conv(inputSource, 131, k3)}, 131);
     SynapseDescription windows;
     windows.poolKernel = {6, 6};
     windows.poolStride = {2, 3};
     SynapseDescription smaller = windows;
     smaller.poolKernel = {6, 5};
-    const int32_t second = b.spiking({b.conv(first, 250, windows), b.conv(first, 250, smaller), b.conv(first, 250, windows)}, 250);
+    const int32_t second = b.spiking({b.conv(first, 128, windows), b.conv(first, 128, smaller), b.conv(first, 128, windows)}, 128);
     b.readout(second, 5);
     const std::vector<float> images = b.images(1);
-    for (int32_t steps : {8, 11, 40}) {
+    for (int32_t steps : {8, 11, 33}) {
       const RunResult expected = simulate(b.model, images, 1, steps);
       for (unsigned threads : {1U, 2U}) {
         Engine engine(b.model, isa, threads);

@@ -122,6 +122,8 @@ TEST_ISA(spikesOfLargeWindowsAreCounted) {
     k3.padding = {1, 1, 1, 1};
     // An odd number of channels, more than are counted or multiplied at a time.
     const int32_t first = b.spiking({b.conv(inputSource, 131, k3)}, 131);
+    // The simulator's 64 bits never overflow, an engine's 32 would if membranes fell for long.
+    if (wide) b.model.layers[0].synapses[0].shift = 12;
     SynapseDescription windows;
     windows.poolKernel = {6, 6};
     windows.poolStride = {2, 3};
@@ -130,7 +132,7 @@ TEST_ISA(spikesOfLargeWindowsAreCounted) {
     const int32_t second = b.spiking({b.conv(first, 128, windows), b.conv(first, 128, smaller), b.conv(first, 128, windows)}, 128);
     b.readout(second, 5);
     const std::vector<float> images = b.images(1);
-    for (int32_t steps : {8, 11, 33}) {
+    for (int32_t steps : wide ? std::vector<int32_t>{8, 11} : std::vector<int32_t>{8, 11, 33}) {
       const RunResult expected = simulate(b.model, images, 1, steps);
       for (unsigned threads : {1U, 2U}) {
         Engine engine(b.model, isa, threads);

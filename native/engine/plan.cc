@@ -17,19 +17,33 @@ constexpr size_t unitBytes = 96 << 10;
 constexpr size_t wideTap = 128 << 10;
 constexpr size_t wideColumn = 64 << 10;
 
-bool isCounted(const SynapseDescription& s) {
-  if (s.source == inputSource || !s.convolution || s.groups > 1) return false;
-  const int32_t window = s.poolKernel.y * s.poolKernel.x;
-  const Padding& p = s.padding;
-  return s.kernel.y * s.kernel.x == 1 && p.top + p.left + p.bottom + p.right == 0 && window >= leastCounted && window <= mostCounted;
+Geometry makeGeometry(const SynapseDescription& s, const Shape& source) {
+  Geometry g;
+  g.source = source;
+  g.poolKernel = s.poolKernel;
+  g.poolStride = s.poolStride;
+  g.stride = s.stride;
+  if (s.convolution) {
+    g.kernel = s.kernel;
+    g.padding = s.padding;
+  }
+  g.pooledHeight = (source.height - s.poolKernel.y) / s.poolStride.y + 1;
+  g.pooledWidth = (source.width - s.poolKernel.x) / s.poolStride.x + 1;
+  return g;
+}
+
+bool isCounted(const SynapseDescription& s, const Geometry& g) {
+  const int32_t window = g.poolSize();
+  return s.source != inputSource && s.convolution && s.groups == 1 && g.pointwise() && window >= leastCounted && window <= mostCounted;
 }
 
 bool fitsWide(const SynapseDescription& s, const Plan& plan, uint32_t width) {
   if (s.source == inputSource) return false;
   if (!s.convolution || s.groups > 1) return true;
-  if (isCounted(s)) return width <= mostCountedWidth;
+  const Layer& source = plan.layers[static_cast<size_t>(s.source)];
+  if (isCounted(s, makeGeometry(s, source.shape))) return width <= mostCountedWidth;
   if (!std::holds_alternative<std::vector<int8_t>>(s.weight)) return false;
-  const size_t inputs = plan.layers[static_cast<size_t>(s.source)].channelStride();
+  const size_t inputs = source.channelStride();
   const bool tap = s.kernel.y * s.kernel.x == 1;
   if (!tap && width > 128) return false;
   return inputs * static_cast<size_t>(s.kernel.y) * width <= (tap ? wideTap : wideColumn);
@@ -48,28 +62,13 @@ uint32_t blockWidth(const LayerDescription& layer, const Plan& plan) {
   return 64;
 }
 
-Geometry makeGeometry(const SynapseDescription& s, const Shape& source) {
-  Geometry g;
-  g.source = source;
-  g.poolKernel = s.poolKernel;
-  g.poolStride = s.poolStride;
-  g.stride = s.stride;
-  if (s.convolution) {
-    g.kernel = s.kernel;
-    g.padding = s.padding;
-  }
-  g.pooledHeight = (source.height - s.poolKernel.y) / s.poolStride.y + 1;
-  g.pooledWidth = (source.width - s.poolKernel.x) / s.poolStride.x + 1;
-  return g;
-}
-
-Method methodOf(const SynapseDescription& s, const Shape& source, const Shape& target) {
+Method methodOf(const SynapseDescription& s, const Geometry& g, const Shape& target) {
   const bool analog = s.source == inputSource;
   if (!s.convolution) return analog ? Method::denseIdentity : Method::identity;
-  const bool depthwise = s.groups > 1 && s.groups == source.channels && s.groups == target.channels;
+  const bool depthwise = s.groups > 1 && s.groups == g.source.channels && s.groups == target.channels;
   if (depthwise && !analog) return Method::depthwise;
   if (s.groups > 1) return analog ? Method::denseGrouped : Method::grouped;
-  if (isCounted(s)) return Method::counted;
+  if (isCounted(s, g)) return Method::counted;
   return analog ? Method::dense : Method::gather;
 }
 
@@ -81,10 +80,10 @@ std::vector<int32_t> padded(const std::vector<int32_t>& values, const Layer& lay
 
 Synapse makeSynapse(const SynapseDescription& s, const Shape& source, const Layer& layer) {
   Synapse synapse;
-  synapse.method = methodOf(s, source, layer.shape);
+  synapse.geometry = makeGeometry(s, source);
+  synapse.method = methodOf(s, synapse.geometry, layer.shape);
   synapse.source = s.source;
   synapse.groups = s.convolution ? s.groups : 1;
-  synapse.geometry = makeGeometry(s, source);
   synapse.multiplier = padded(s.multiplier, layer, 1);
   synapse.shift = s.shift;
   synapse.half = s.shift > 0 ? 1 << (s.shift - 1) : 0;

@@ -84,18 +84,14 @@ class Drawing {
     const Shape& in = shapeOf(source);
     const Pair map = pooled(s, in);
     s.convolution = !oneIn(4);
-    if (s.convolution && oneIn(4)) {
-      out.height = (map.y - 1) / s.stride.y + 1;
-      out.width = (map.x - 1) / s.stride.x + 1;
-    } else if (s.convolution) {
+    if (s.convolution && !oneIn(4)) {
       s.padding = drawPadding();
       s.kernel = {range(1, std::min(4, map.y + s.padding.top + s.padding.bottom)),
                   range(1, std::min(5, map.x + s.padding.left + s.padding.right))};
-      out.height = (map.y + s.padding.top + s.padding.bottom - s.kernel.y) / s.stride.y + 1;
-      out.width = (map.x + s.padding.left + s.padding.right - s.kernel.x) / s.stride.x + 1;
-    } else {
-      out = {in.channels, (map.y - 1) / s.stride.y + 1, (map.x - 1) / s.stride.x + 1};
     }
+    if (!s.convolution) out.channels = in.channels;
+    out.height = (map.y + s.padding.top + s.padding.bottom - s.kernel.y) / s.stride.y + 1;
+    out.width = (map.x + s.padding.left + s.padding.right - s.kernel.x) / s.stride.x + 1;
     return s;
   }
 

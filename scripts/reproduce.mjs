@@ -12,12 +12,15 @@ const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
 const strong = '--augment crop,flip,autoaugment';
 const restart = '--batch-size 500 --learning-rate 0.1 --warmup-epochs 2 --augment crop,flip,autoaugment --cutout 16 --decay weights --clip-norm 20';
 const withCutMix = restart.replace('--cutout 16', '--cutmix 1 --mix-probability 0.5');
+const fromMixed = withCutMix.replace('--learning-rate 0.1', '--learning-rate 0.06');
+const bothTeachers = ['resnet18-relu-mixed', 'resnet18-mixed-base'];
+const overTimeMixed = `${overTime.replace('--cutout 16', '--cutmix 1 --mix-probability 0.5')} ${strong}`;
 const byRates = '--gradient rate --batch-statistics --batch-size 500 --warmup-epochs 1 --cutout 16 --clip-norm 20 --decay weights --augment crop,flip,autoaugment';
 const vgg16 = withoutNoise.replace('--network resnet18', '--network vgg16').replace('--learning-rate 0.2', '--learning-rate 0.1');
 const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');
 /**
  * A stage is a training, with `further` of another stage's network, or, with `from`, a fine-tuning over time of another stage;
- * with `teacher` by the logits of a third one too; or the `average` of two, by `shares`.
+ * with `teacher` by the logits of a third one, or the mean of several, too; or the `average` of two, by `shares`.
  */
 const stages = {
   'resnet18-base': { epochs: 195, options: resnet18 },
@@ -52,6 +55,10 @@ const stages = {
   'resnet18-mixed-t2': { from: 'resnet18-mixed-base', teacher: 'resnet18-relu-mixed', epochs: 16, options: `--no-detach-reset --time-steps 2 --learning-rate 0.005 ${overTime} ${strong} --keep-every 2` },
   'resnet18-mixed-t1': { from: 'resnet18-mixed-base', teacher: 'resnet18-relu-mixed', epochs: 28, options: `--time-steps 1 --optimizer adamw --learning-rate 3e-4 ${overTime} ${strong} --keep-every 2` },
   'resnet18-mixed-average': { average: ['resnet18-mixed', 'resnet18-mixed-t1'], shares: '0.6,0.4' },
+  'resnet18-again-base': { further: 'resnet18-mixed-base', teacher: bothTeachers, epochs: 110, options: fromMixed },
+  'resnet18-again': { from: 'resnet18-again-base', teacher: bothTeachers, epochs: 24, options: `--no-detach-reset --time-steps 4 --learning-rate 0.005 ${overTimeMixed} --keep-every 2` },
+  'resnet18-again-t1': { from: 'resnet18-again-base', teacher: bothTeachers, epochs: 100, options: `--time-steps 1 --optimizer adamw --learning-rate 5e-4 ${overTimeMixed} --keep-every 10` },
+  'resnet18-again-t2': { from: 'resnet18-again-base', teacher: bothTeachers, epochs: 16, options: `--no-detach-reset --time-steps 2 --learning-rate 0.005 ${overTimeMixed} --keep-every 2` },
   'resnet18-rate': { from: 'resnet18-long', epochs: 60, options: `--time-steps 4 --learning-rate 0.02 ${byRates}` },
   'resnet18-rate-t2': { from: 'resnet18-taught-t2', teacher: 'resnet18-long', epochs: 30, options: `--time-steps 2 --learning-rate 0.02 ${byRates}` },
   'vgg16-base': { epochs: 80, options: vgg16 },
@@ -86,7 +93,7 @@ const [row] = program.args;
 if (row === undefined) {
   for (const [name, { average, shares, from, further, teacher, epochs, options: text }] of Object.entries(stages)) {
     if (average) console.log(`${name}: the average of ${average.join(' and ')} by ${shares}`);
-    else console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${further ? `from ${further}, ` : ''}${teacher ? `taught by ${teacher}, ` : ''}${epochs} epochs, ${text}`);
+    else console.log(`${name}: ${from ? `over time, from ${from}, ` : ''}${further ? `from ${further}, ` : ''}${teacher ? `taught by ${[teacher].flat().join(' and ')}, ` : ''}${epochs} epochs, ${text}`);
   }
   process.exit();
 }
@@ -122,11 +129,12 @@ function train(name) {
     return out;
   }
   if (epochsOf(out) >= epochs) return out;
-  const [before, beginning, teaching] = [from, further, teacher].map((other) => (other === undefined ? undefined : train(other)));
+  const [before, beginning] = [from, further].map((other) => (other === undefined ? undefined : train(other)));
+  const teachers = [teacher ?? []].flat().flatMap((one) => ['--teacher', train(one)]);
   const device = options.device === 'cuda' ? ['--device', 'cuda', '--precision', 'mixed', ...(options.devices ? ['--devices', options.devices] : [])] : [];
   const resume = existsSync(join(out, 'checkpoint.safetensors')) ? ['--resume'] : [];
   const start = before ? ['finetune', before] : ['train', ...(beginning ? ['--initial-from', beginning] : [])];
-  noisefloor(...start, ...text.split(' '), ...(teaching ? ['--teacher', teaching] : []), '--epochs', String(epochs), '--seed', String(options.seed), '--data', options.data, '--out', out, ...device, ...resume);
+  noisefloor(...start, ...text.split(' '), ...teachers, '--epochs', String(epochs), '--seed', String(options.seed), '--data', options.data, '--out', out, ...device, ...resume);
   return out;
 }
 

@@ -35,7 +35,7 @@ export interface RecipeOptions {
   mixup: number;
   cutmix: number;
   mixProbability?: number;
-  teacher?: string;
+  teacher?: string[];
   distillationWeight?: number;
   distillationTemperature?: number;
   /** false: --no-augment. */
@@ -111,7 +111,10 @@ function addAugmentation(command: Command): Command {
 
 function addDistillation(command: Command): Command {
   return command
-    .option('--teacher <dir>', 'folder of a trained network by whose logits to train, too')
+    .addOption(
+      new Option('--teacher <dir>', 'folder of a trained network by whose logits to train, too; more than once: by their mean')
+        .argParser((path, before: string[] = []) => [...before, path]),
+    )
     .addOption(new Option('--distillation-weight <x>', 'its part of the loss, 0 to 1 (default: 0.9)').argParser(fractionTo1))
     .addOption(new Option('--distillation-temperature <x>', 'by which logits are divided (default: 4)').argParser(positiveNumber));
 }

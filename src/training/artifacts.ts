@@ -24,9 +24,9 @@ export interface TrainingModels {
   readonly gap?: Uint8Array;
 }
 
-/** Differentiates the graph: the ONNX models of a training run, standard operators only; with the teacher that `config.distillation` is by. */
-export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization, teacher?: TrainedNetwork): TrainingModels {
-  const options = { ...config, ...(teacher ? { teacher } : {}) };
+/** Differentiates the graph: the ONNX models of a training run, standard operators only; with the teachers that `config.distillation` is by. */
+export function buildTrainingModels(graph: Graph, config: TrainConfig, normalization: Normalization, teachers: readonly TrainedNetwork[] = []): TrainingModels {
+  const options = { ...config, teachers };
   return {
     training: trainingModel(graph, options),
     optimizer: optimizerModel(parameterSpecs(graph), config.optimizer, config),

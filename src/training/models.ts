@@ -10,7 +10,7 @@ import { sigmaInput } from './layers/activation.js';
 import type { Device } from '../onnx/device.js';
 import { emitJoin, type JoinedParameter } from './joined.js';
 import type { Measured, NoiseKind } from './layers/rule.js';
-import { emitTeacher } from './distillation.js';
+import { emitTeachers } from './distillation.js';
 import { crossEntropy, emitBatchSize, mixedLabels, trainingLoss, type Loss, type LossInputs, type LossOptions } from './loss.js';
 import { checkMethodFits, measuresSigma, resolveMethod, type MethodOptions } from './method.js';
 import type { TemporalConfig } from './temporal/options.js';
@@ -33,8 +33,8 @@ export function noisyActivations(graph: Graph, noise: NoiseKind): ActivationNode
 export interface TrainingGraphOptions extends MethodOptions, LossOptions {
   /** Unrolls the spiking network over time instead of the quantised one. */
   readonly temporal?: TemporalConfig;
-  /** Whose logits `distillation` holds the network to. */
-  readonly teacher?: TrainedNetwork;
+  /** To whose mean logits `distillation` holds the network. */
+  readonly teachers?: readonly TrainedNetwork[];
 }
 
 /** Where and how a training step is computed. */
@@ -77,9 +77,9 @@ export function emitTrainingStep(
 }
 
 /** Of logits [N, classes] of the graph whose input and labels are values of a training graph. */
-export function lossInputs(onnx: OnnxBuilder, graph: Graph, { teacher }: TrainingGraphOptions, logits: string, batchSize: string): LossInputs {
+export function lossInputs(onnx: OnnxBuilder, graph: Graph, { teachers = [] }: TrainingGraphOptions, logits: string, batchSize: string): LossInputs {
   const classes = inferShapes(graph).get(graph.output)![0]!;
-  return { logits, labels: 'labels', mixed: mixedLabels, teacher: teacher && emitTeacher(onnx, teacher, graph.input.name), classes, batchSize };
+  return { logits, labels: 'labels', mixed: mixedLabels, teacher: emitTeachers(onnx, teachers, graph.input.name), classes, batchSize };
 }
 
 /** From the loss back to the parameters, with gradients `lossScale` times as large on the way. */

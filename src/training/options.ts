@@ -187,8 +187,8 @@ export interface TrainConfig extends Method {
   readonly averageEvery?: number;
 }
 
-/** @param teacher the network in the folder `options.teacher` */
-export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): TrainConfig {
+/** @param teachers the networks in the folders `options.teacher` */
+export function resolveConfig(options: TrainOptions, teachers: readonly TrainedNetwork[] = []): TrainConfig {
   const { noise = 'none', optimizer = { kind: 'sgd' } } = options;
   checkMethodOptions({ ...options, noise });
   checkOptimizer(optimizer);
@@ -204,7 +204,7 @@ export function resolveConfig(options: TrainOptions, teacher?: TrainedNetwork): 
   const overTime = options.timeSteps !== undefined;
   const thresholdRate = notNegative('thresholdRate', options.thresholdRate ?? (overTime ? 0 : 1));
   const temporal = resolveTemporal(options, thresholdRate > 0);
-  const distillation = resolveDistillation(options, teacher);
+  const distillation = resolveDistillation(options, teachers);
   const epochs = whole('epochs', options.epochs ?? 10, 1);
   const batchSize = whole('batchSize', options.batchSize ?? 128, 1);
   const { parallel } = resolveRuntime(options, batchSize);

@@ -25,7 +25,7 @@ export interface TrainResult {
 export interface WorkerJob {
   readonly start: Checkpoint;
   readonly data: Dataset;
-  readonly teacher?: TrainedNetwork;
+  readonly teachers: readonly TrainedNetwork[];
   readonly directory: string;
   readonly runtime: TrainingRuntime;
   readonly loaderThreads: number;
@@ -51,8 +51,8 @@ export type WorkerMessage =
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkOptions(options);
-  const teacher = options.teacher === undefined ? undefined : await readCheckpoint(options.teacher);
-  const config = resolveConfig(options, teacher);
+  const teachers = await Promise.all([options.teacher ?? []].flat().map((path) => readCheckpoint(path)));
+  const config = resolveConfig(options, teachers);
   const loaderThreads = resolveLoaderThreads(options.loaderThreads);
   const keepEvery = whole('keepEvery', options.keepEvery ?? 0, 0);
   const runtime = resolveRuntime(options, config.batchSize);
@@ -60,12 +60,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
   const graph = resolveGraph(options, data, base);
   checkSurrogate(options, graph);
-  if (teacher) checkTeacher(teacher, config, data);
+  for (const teacher of teachers) checkTeacher(teacher, config, data);
   const start = options.resume === true ? await resumedStart(options.out, graph, config, data, base) : freshStart(graph, config, data, base);
   if (options.resume !== true) await refuseExisting(options.out);
   if (isFinished(start)) return { directory: options.out, epochs: [], network: await readCheckpoint(options.out) };
   await makeDirectory(options.out);
-  const job = { start, data, ...(teacher ? { teacher } : {}), directory: options.out, runtime, loaderThreads, keepEvery, stop: new SharedArrayBuffer(4) };
+  const job = { start, data, teachers, directory: options.out, runtime, loaderThreads, keepEvery, stop: new SharedArrayBuffer(4) };
   return runInWorker(job, options);
 }
 
@@ -74,7 +74,7 @@ function checkOptions(options: Partial<TrainOptions> | undefined): void {
   if (typeof options.out !== 'string' || options.out === '') throw invalidArgument('out', 'path of a folder', options.out);
   const { network, data, initialFrom, teacher } = options;
   if (!isNameOrObject(data)) throw invalidArgument('data', 'name or object', data);
-  if (teacher !== undefined && typeof teacher !== 'string') throw invalidArgument('teacher', 'path of a folder', teacher);
+  if ([teacher ?? []].flat().some((path) => typeof path !== 'string')) throw invalidArgument('teacher', 'path of a folder, or a list of them', teacher);
   if (initialFrom === undefined) {
     if (!isNameOrObject(network) && typeof network !== 'function') throw invalidArgument('network', 'name, graph or function', network);
     return;

@@ -9,7 +9,7 @@ const stop = new Int32Array(job.stop);
 const send = (message: WorkerMessage): void => parentPort!.postMessage(message);
 
 try {
-  const models = buildTrainingModels(job.start.network.graph, job.start.config, job.data.normalization, job.teacher);
+  const models = buildTrainingModels(job.start.network.graph, job.start.config, job.data.normalization, job.teachers);
   await writeTrainingModels(job.directory, models);
   const hooks: LoopHooks = {
     shouldStop: () => Atomics.load(stop, 0) === 1,

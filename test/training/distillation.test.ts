@@ -9,7 +9,7 @@ import { withWeightBits } from '../../src/graph/weights.js';
 import { OnnxBuilder } from '../../src/onnx/builder.js';
 import { loadRuntime, openSession } from '../../src/onnx/runtime.js';
 import { Random } from '../../src/random.js';
-import { emitTeacher } from '../../src/training/distillation.js';
+import { emitTeachers } from '../../src/training/distillation.js';
 import { mixedLabels, trainingLoss } from '../../src/training/loss.js';
 import { evalModel } from '../../src/training/models.js';
 import { tinyDataset, tinyNetwork } from '../support/tinyDataset.js';
@@ -68,13 +68,32 @@ test.each([
   const input = new Tensor('float32', images, [5, 1, 6, 6]);
   const onnx = new OnnxBuilder('inside');
   onnx.input('pictures', 'float32', ['N', 1, 6, 6]);
-  onnx.output(emitTeacher(onnx, teacher, 'pictures'), 'logits', 'float32', ['N', 3]);
+  onnx.output(emitTeachers(onnx, [teacher], 'pictures')!, 'logits', 'float32', ['N', 3]);
   const [inside, alone] = await Promise.all([openSession(onnx.build(), { threads: 1 }), openSession(evalModel(graph), { threads: 1 })]);
   const feeds = Object.fromEntries(parameterSpecs(graph).map(({ name, shape }) => [name, new Tensor('float32', parameters.get(name)!.data, [...shape])]));
   const wanted = await alone.run({ ...feeds, [graph.input.name]: input, labels: new Tensor('int64', new BigInt64Array(5), [5]) });
   const found = (await inside.run({ pictures: input })).logits!.data as Float32Array;
   await Promise.all([inside.release(), alone.release()]);
   found.forEach((value, i) => expect(value).toBeCloseTo((wanted.logits!.data as Float32Array)[i]!, 5));
+});
+
+test('of several teachers the mean of the logits', async () => {
+  const { Tensor } = await loadRuntime();
+  const graph = tinyNetwork({ kind: 'relu' });
+  const teachers = [3, 4].map((seed) => ({ graph, parameters: initialParameters(graph, new Random(seed)), classes: data.classes, normalization: data.normalization, provenance: {} }));
+  const pictures = new Tensor('float32', Float32Array.from(data.test.images.subarray(0, 2 * 36), (byte) => byte / 80 - 1), [2, 1, 6, 6]);
+  const logitsBy = async (chosen: typeof teachers): Promise<Float32Array> => {
+    const onnx = new OnnxBuilder('inside');
+    onnx.input('pictures', 'float32', ['N', 1, 6, 6]);
+    onnx.output(emitTeachers(onnx, chosen, 'pictures')!, 'logits', 'float32', ['N', 3]);
+    const session = await openSession(onnx.build(), { threads: 1 });
+    const { logits } = await session.run({ pictures });
+    await session.release();
+    return logits!.data as Float32Array;
+  };
+  const [both, first, second] = [await logitsBy(teachers), await logitsBy([teachers[0]!]), await logitsBy([teachers[1]!])];
+  expect(first).not.toEqual(second);
+  both.forEach((value, i) => expect(value).toBeCloseTo((first[i]! + second[i]!) / 2, 5));
 });
 
 describe('training by a teacher', () => {
@@ -107,7 +126,8 @@ describe('training by a teacher', () => {
     for (const more of [{ teacher: other }, { distillationWeight: 0.5 }, { distillationTemperature: 2 }]) {
       await expect(train(options({ resume: true, epochs: 2, ...more }))).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH', message: expect.stringMatching(/trained with distillation/) as string });
     }
-    expect((await train(options({ resume: true, epochs: 2 }))).epochs).toHaveLength(1);
+    await expect(train(options({ resume: true, epochs: 2, teacher: [teacher, other] }))).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' });
+    expect((await train(options({ resume: true, epochs: 2, teacher: [teacher] }))).epochs).toHaveLength(1);
   });
 
   test('refuses a teacher that has seen the images held out, or is for other data, and numbers without one', async () => {
@@ -115,7 +135,8 @@ describe('training by a teacher', () => {
       expect(train(options(more))).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
     await refuse({ seed: 1 }, 'CHECKPOINT_MISMATCH', /The teacher was trained with seed 0, not 1: other images were held out/);
     await refuse({ data: { ...data, normalization: { mean: [0], std: [1] } } }, 'CHECKPOINT_MISMATCH', /normalization/);
-    await refuse({ teacher: join(folder, 'nothing') }, 'FILE_NOT_FOUND', /nothing/);
+    await refuse({ teacher: [teacher, join(folder, 'nothing')] }, 'FILE_NOT_FOUND', /nothing/);
+    await refuse({ teacher: [teacher, 3] as never }, 'INVALID_ARGUMENT', /teacher/);
     await refuse({ distillationWeight: 2 }, 'INVALID_ARGUMENT', /distillationWeight/);
     await refuse({ distillationTemperature: 0 }, 'INVALID_ARGUMENT', /distillationTemperature/);
     const { teacher: _, ...without } = options({ distillationWeight: 0.5 });

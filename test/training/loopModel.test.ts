@@ -30,9 +30,9 @@ const mixedBatches = batches.map((one, k) => {
 });
 
 async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[], graph = tinyNetwork()) {
-  const teacher = options.teacher === undefined ? undefined : taught;
-  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options }, teacher);
-  const models = buildTrainingModels(graph, config, data.normalization, teacher);
+  const teachers = [options.teacher ?? []].flat().map(() => taught);
+  const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options }, teachers);
+  const models = buildTrainingModels(graph, config, data.normalization, teachers);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
   stepper.state.load(initialParameters(graph, new Random(7)));
   const results = await stepper.steps(mixes(config) ? mixedBatches : batches, settings);
@@ -73,6 +73,7 @@ test.each<[string, Partial<TrainOptions>, number, Graph?]>([
   ['by rates and batch statistics in mixed precision', { ...overTime, gradient: 'rate', batchStatistics: true, precision: 'mixed' }, 1],
   ['a teacher by rates over time', { ...overTime, gradient: 'rate', teacher: 'a folder' }, 4],
   ['a teacher', { teacher: 'a folder' }, 4],
+  ['two teachers in mixed precision', { teacher: ['a folder', 'another'], precision: 'mixed' }, 1],
   ['a teacher in mixed precision', { teacher: 'a folder', precision: 'mixed' }, 1],
   ['a teacher over time', { ...overTime, teacher: 'a folder', lossPerStep: 0.3 }, 4],
   ['mixed precision', { precision: 'mixed', activityPenalty: 0.1 }, 1],

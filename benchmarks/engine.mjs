@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Command, Option } from 'commander';
 import Table from 'cli-table3';
-import { SpikingSession, activeIsa, convert, evaluate, exportInt8Onnx, exportOnnx, openDataset, readCheckpoint, writeSpikingModel } from 'noisefloor';
+import { SpikingSession, activeIsa, convert, evaluate, exportInt8Onnx, exportOnnx, openDataset, readCheckpoint, weightTypes, writeSpikingModel } from 'noisefloor';
 import { calibrate } from './calibrate.mjs';
 import { median } from './median.mjs';
 
@@ -21,6 +21,7 @@ const number = (text) => Number(text);
 const options = new Command('benchmark')
   .requiredOption('--data <spec>', 'real images, such as cifar10:DIR')
   .addOption(new Option('--checkpoint <dir>', 'a trained network').default(join(here, '..', 'models', 'cifar10-resnet18'), 'models/cifar10-resnet18'))
+  .addOption(new Option('--weights <type>', 'of the spiking model').choices([...weightTypes]).default('int7'))
   .addOption(new Option('--time-steps <list>', 'T').argParser(list).default([4, 2], '4,2'))
   .addOption(new Option('--batch-sizes <list>', 'images a call').argParser(list).default([1, 32], '1,32'))
   .addOption(new Option('--threads <n>', 'on both sides').argParser(number).default(2))
@@ -36,7 +37,7 @@ const network = await readCheckpoint(options.checkpoint);
 await mkdir(cache, { recursive: true });
 const file = (name) => join(cache, name);
 const files = { model: file('model.safetensors'), clipped: file('clipped.onnx'), quantised: file('quantised.onnx'), int8: file('int8.onnx') };
-const { model } = convert(network);
+const { model } = convert(network, { weights: options.weights });
 await writeSpikingModel(files.model, model);
 await writeFile(files.clipped, exportOnnx(network, { activations: 'clipped' }));
 await writeFile(files.quantised, exportOnnx(network));
@@ -46,7 +47,7 @@ const ort = `ONNX Runtime ${require('onnxruntime-node/package.json').version}`;
 const script = (name) => [process.execPath, join(here, 'contestants', name)];
 /** On the calling thread, as ONNX Runtime's `run` is; `background`: by the session's own, which leaves the event loop free. */
 const engine = (timeSteps, { isa, background = false } = {}) => ({
-  name: ['noisefloor', `T=${timeSteps}`, ...(isa ? [isa] : []), ...(background ? ['in the background'] : [])].join(', '),
+  name: [`noisefloor ${options.weights}`, `T=${timeSteps}`, ...(isa ? [isa] : []), ...(background ? ['in the background'] : [])].join(', '),
   command: script('noisefloor.mjs'),
   job: { model: files.model, timeSteps, background },
   env: isa ? { NOISEFLOOR_ISA: isa } : {},

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Command, Option } from 'commander';
 import Table from 'cli-table3';
-import { buildNetwork, calibrate, convert, exportOnnx, normalizeImages, SpikingSession, writeSpikingModel } from 'noisefloor';
+import { buildNetwork, calibrate, convert, exportOnnx, normalizeImages, SpikingSession, weightTypes, writeSpikingModel } from 'noisefloor';
 import { readImages } from '../dist/data/images.js';
 import { initialParameters } from '../dist/graph/parameters.js';
 import { Random } from '../dist/random.js';
@@ -23,6 +23,7 @@ const number = (text) => Number(text);
 const options = new Command('resnet50')
   .requiredOption('--images <dir>', 'a folder of pictures, or of folders of them')
   .addOption(new Option('--count <n>', 'pictures').argParser(number).default(8))
+  .addOption(new Option('--weights <type>', 'of the spiking model').choices([...weightTypes]).default('int7'))
   .addOption(new Option('--time-steps <t>').argParser(number).default(8))
   .addOption(new Option('--percentile <p>', 'of the activations below the threshold').argParser(number).default(99.9))
   .addOption(new Option('--shift <x>', 'bias of batch normalisation: the lower, the fewer spikes').argParser(number).default(0))
@@ -40,7 +41,7 @@ const normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] 
 const pixels = await readImages(await pictures(options.images, options.count), shape);
 const images = normalizeImages(pixels, normalization, shape);
 const network = await calibrate(await randomNetwork(), { images, count: options.count }, { method: 'percentile', percentile: options.percentile, batchSize: 4, timeSteps: 32, stagger: 0 });
-const { model } = convert(network);
+const { model } = convert(network, { weights: options.weights });
 const files = { model: file('resnet50.safetensors'), fp32: file('resnet50.onnx'), inputs: file('resnet50.f32') };
 await mkdir(dirname(files.model), { recursive: true });
 await writeSpikingModel(files.model, model);
@@ -86,7 +87,7 @@ async function race() {
   const job = { images: options.count, batchSize: 1, threads: options.threads, seconds: options.seconds, inputs: files.inputs, shape };
   const ort = `ONNX Runtime ${createRequire(import.meta.url)('onnxruntime-node/package.json').version} fp32, clipped activations`;
   const contestants = {
-    [`noisefloor, T=${options.timeSteps}`]: ['noisefloor.mjs', { ...job, model: files.model, timeSteps: options.timeSteps }],
+    [`noisefloor ${options.weights}, T=${options.timeSteps}`]: ['noisefloor.mjs', { ...job, model: files.model, timeSteps: options.timeSteps }],
     [ort]: ['onnxruntime.mjs', { ...job, model: files.fp32 }],
   };
   const times = Object.fromEntries(Object.keys(contestants).map((name) => [name, []]));

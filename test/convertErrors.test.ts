@@ -147,7 +147,7 @@ function renameFirstActivation(network: TrainedNetwork): TrainedNetwork {
 describe('options', () => {
   const network = constructedNetwork('linear only', 1);
   it.each<[string, object, RegExp]>([
-    ['unknown width', { weights: 'int4' }, /Unknown weights "int4"\. Should be one of: int8, int16/],
+    ['unknown width', { weights: 'int4' }, /Unknown weights "int4"\. Should be one of: int7, int8, int16/],
     ['empty name', { name: '' }, /non-empty string for name/],
     ['no time steps', { timeSteps: 0 }, /whole number from 1 to 1024 for timeSteps/],
     ['too many time steps', { timeSteps: 1025 }, /whole number from 1 to 1024 for timeSteps/],

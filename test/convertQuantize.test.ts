@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { convert } from '../src/convert/convert.js';
 import { fold } from '../src/convert/fold.js';
 import type { FoldedReadout, FoldedSpiking, FoldedSynapse } from '../src/convert/folded.js';
-import { weightTypes } from '../src/convert/quantize.js';
+import { weightTypes, type WeightType } from '../src/convert/quantize.js';
 import { GraphBuilder } from '../src/graph/builder.js';
 import type { SumLayer, Synapse } from '../src/snn/model.js';
 import { constructedNetwork, constructions, randomNetwork } from './support/trainedNetworks.js';
 
 const names = Object.keys(constructions);
 const cases = names.flatMap((name) => weightTypes.map((weights) => [name, weights] as const));
-const largest = { int8: 127, int16: 32767 };
+const largest = { int7: 63, int8: 127, int16: 32767 };
 
 function area({ pool }: { pool?: Synapse['pool'] }): number {
   return pool ? pool.kernel[0] * pool.kernel[1] : 1;
@@ -22,7 +22,7 @@ function scaleOf(synapse: Synapse, layer: SumLayer, c: number, inputScale: numbe
 }
 
 /** Each channel of each layer, integers beside the float64 they stand for. */
-function channels(name: string, weights: 'int8' | 'int16') {
+function channels(name: string, weights: WeightType) {
   const network = constructedNetwork(name, 9);
   const folded = fold(network);
   const { model } = convert(network, { weights });
@@ -65,14 +65,14 @@ describe('integers of a channel', () => {
     real.forEach((w, k) => expect(Math.abs(synapse.weight[c * fanIn + k]! * scale - w)).toBeLessThanOrEqual(scale * 0.5001));
   }
 
-  it.each(cases.filter(([, weights]) => weights === 'int8'))('%s, %s: weights use their range to within 1/8, behind pixels 1/4', (name, weights) => {
+  it.each(cases.filter(([, weights]) => weights !== 'int16'))('%s, %s: weights use their range to within 1/8, behind pixels 1/4', (name, weights) => {
     for (const { layer, c, inputScale, folded } of channels(name, weights)) {
       layer.synapses.forEach((synapse, i) => {
         const source = folded.synapses[i]!;
         if (synapse.kind !== 'conv2d' || source.kind !== 'conv2d') return;
         const fanIn = synapse.weight.length / layer.shape[0]!;
         const most = Math.max(...source.weight.subarray(c * fanIn, (c + 1) * fanIn).map(Math.abs));
-        if (most > 0) expect(scaleOf(synapse, layer, c, inputScale)).toBeLessThan((most / 127) * (synapse.source === 'input' ? 1.25 : 1.125));
+        if (most > 0) expect(scaleOf(synapse, layer, c, inputScale)).toBeLessThan((most / largest[weights]) * (synapse.source === 'input' ? 1.25 : 1.125));
       });
     }
   });

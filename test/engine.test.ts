@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { weightTypes } from '../src/convert/quantize.js';
 import { binding, isas, type Isa } from '../src/native.js';
 import { Random } from '../src/random.js';
 import { largestTimeSteps } from '../src/snn/bounds.js';
@@ -74,7 +75,7 @@ describe.each(isas)('engine on %s', (isa) => {
 
   for (const [name, forms] of Object.entries(layerForms)) {
     each.each([1, 3, 5, 17, 33, 65])(`${name}, %i channels`, async (channels) => {
-      for (const weights of ['int8', 'int16'] as const) {
+      for (const weights of weightTypes) {
         const random = new Random(channels);
         const make = () => ({ random, model: layerModel(random, forms, { channels, weights }), timeSteps: 4 });
         const layer = caseOf(`${name} ${channels} ${weights}`, 1, make);
@@ -84,7 +85,7 @@ describe.each(isas)('engine on %s', (isa) => {
   }
 
   each.each([1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64])('%i time steps', async (timeSteps) => {
-    for (const weights of ['int8', 'int16'] as const) {
+    for (const weights of weightTypes) {
       const random = new Random(timeSteps);
       const make = () => ({ random, model: layerModel(random, residual, { channels: 9, weights }), timeSteps });
       const steps = caseOf(`${timeSteps} steps ${weights}`, 2, make);

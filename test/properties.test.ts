@@ -32,7 +32,7 @@ it('a failure is told by a small model', () => {
     // fast-check shortens an array from its front alone: with this seed that is enough.
     { seed: 3, numRuns: 500 },
   );
-  const none = { padding: [0, 0, 0, 0], groups: 'one', identity: false, wide: false, back: 0 };
+  const none = { padding: [0, 0, 0, 0], groups: 'one', identity: false, weights: 'int7', back: 0 };
   expect(counterexample![0]).toEqual({
     input: [1, 1, 1],
     scaleBits: 2,

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
+import { weightTypes } from '../src/convert/quantize.js';
 import { logitsFromPotentials } from '../src/evaluate/logits.js';
 import { binding, isas } from '../src/native.js';
 import { Random } from '../src/random.js';
@@ -80,7 +81,7 @@ describe.each(isas)('streams on %s', (isa) => {
   });
 
   each.each(Object.entries(layerForms))('%s', async (_, forms) => {
-    for (const weights of ['int8', 'int16'] as const) {
+    for (const weights of weightTypes) {
       const random = new Random(3);
       const model = layerModel(random, forms, { channels: 35, weights });
       const frames = randomImages(random, model, 5);

@@ -53,7 +53,7 @@ constexpr uint32_t steps = 4;
 
 /// Bytes a second that the gather itself loads when all its rows lie in 8 KiB and its lists are long: the measured limit
 /// that the share refers to.
-double loadBandwidth(const Kernels& kernels) {
+double loadBandwidth(GatherFn* kernel) {
   constexpr uint32_t rows = 128, length = 252, repeats = 2000;
   Buffer<uint8_t> weights(rows * 64);
   std::fill_n(weights.data(), rows * 64, uint8_t{1});
@@ -67,13 +67,13 @@ double loadBandwidth(const Kernels& kernels) {
   const StepPair pair = {0, 0, 0};
   std::vector<int32_t> out(64);
   const double seconds = leastSeconds([&] {
-    for (uint32_t i = 0; i < repeats; ++i) kernels.gather_i8(weights.data(), fields, &pair, 1, 64, false, out.data());
+    for (uint32_t i = 0; i < repeats; ++i) kernel(weights.data(), fields, &pair, 1, 64, false, out.data());
   });
   return 64.0 * length * repeats / seconds;
 }
 
 /// One row of output positions, all blocks of channels, lists merged once: as the engine does it.
-void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth) {
+void measure(const KernelShape& shape, GatherFn* kernel, double bandwidth) {
   const Kernels& merging = kernelsOf(supportedIsas().back());
   const StepLists lists = stepLists(steps);
   const uint32_t stride = roundedChannels(static_cast<int32_t>(shape.in));
@@ -113,7 +113,7 @@ void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth)
     for (uint32_t block = 0; block < blocks; ++block) {
       for (uint32_t x = 0; x < inside; x += span) {
         const Fields fields = {merged.data(), segments.data(), ends.data() + x, x, std::min(span, inside - x), steps * width};
-        kernels.gather_i8(weights.data() + block * blockBytes, fields, lists.pairs, lists.pairCount, width, false, out.data());
+        kernel(weights.data() + block * blockBytes, fields, lists.pairs, lists.pairCount, width, false, out.data());
       }
     }
   };
@@ -135,7 +135,7 @@ void measure(const KernelShape& shape, const Kernels& kernels, double bandwidth)
 
 }  // namespace
 
-/// bench_kernels SHAPES: every instruction set of this machine.
+/// bench_kernels SHAPES: every instruction set of this machine, rows of int8 whatever their weights and rows of 7 bits.
 int main(int argc, char** argv) {
   if (argc != 2) {
     std::fprintf(stderr, "usage: bench_kernels SHAPES\n");
@@ -143,9 +143,12 @@ int main(int argc, char** argv) {
   }
   for (Isa isa : supportedIsas()) {
     const Kernels& kernels = kernelsOf(isa);
-    const double bandwidth = loadBandwidth(kernels);
-    std::printf("%s: int8 rows, T=%u, one thread; rows in the first-level cache: %.0f GB/s\n", isaName(isa), steps, bandwidth / 1e9);
-    for (const KernelShape& shape : readShapes(argv[1])) measure(shape, kernels, bandwidth);
+    for (GatherFn* kernel : {kernels.gather_i8, kernels.gather_i7}) {
+      const double bandwidth = loadBandwidth(kernel);
+      const char* bits = kernel == kernels.gather_i7 ? "7" : "8";
+      std::printf("%s: rows of %s bits, T=%u, one thread; rows in the first-level cache: %.0f GB/s\n", isaName(isa), bits, steps, bandwidth / 1e9);
+      for (const KernelShape& shape : readShapes(argv[1])) measure(shape, kernel, bandwidth);
+    }
   }
   return 0;
 }

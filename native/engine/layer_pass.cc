@@ -43,6 +43,14 @@ void delayWords(uint8_t* words, uint32_t bytes, uint32_t count, uint32_t by) {
   }
 }
 
+GatherFn* kernelOf(RowFormat format, const Kernels& kernels) {
+  switch (format) {
+    case RowFormat::i7: return kernels.gather_i7;
+    case RowFormat::i8: return kernels.gather_i8;
+    default: return kernels.gather_i16;
+  }
+}
+
 /// Counts that a counted synapse has of a position.
 size_t countsOf(const Synapse& s, uint32_t steps) { return size_t{2} * s.pairs * steps; }
 
@@ -392,7 +400,7 @@ void LayerPass::gather(size_t position, uint32_t count, size_t positions, uint32
                        const Scratch& scratch) const {
   const Unit& unit = layer_.units[index];
   const Synapse& s = layer_.synapses[unit.synapse];
-  GatherFn* kernel = s.wide ? chunk_.kernels->gather_i16 : chunk_.kernels->gather_i8;
+  GatherFn* kernel = kernelOf(s.format, *chunk_.kernels);
   const uint32_t* ends = scratch.segmentEnds.data() + index * positions + position;
   const uint32_t first = index + position == 0 ? 0 : ends[-1];
   const uint32_t* indices = s.merged ? scratch.merged.data() : chunk_.storeOf(chunk_.sourceOf(s)).indices.data();

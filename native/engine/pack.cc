@@ -33,35 +33,42 @@ class WeightView {
   size_t inPerGroup_;
 };
 
+RowFormat formatOf(const Weights& weights) {
+  const auto* bytes = std::get_if<std::vector<int8_t>>(&weights);
+  if (bytes == nullptr) return RowFormat::i16;
+  const bool narrow = std::all_of(bytes->begin(), bytes->end(), [](int8_t w) { return w >= -64 && w <= 63; });
+  return narrow ? RowFormat::i7 : RowFormat::i8;
+}
+
 /// Formats of kernels/gather.h; the row arrives filled with zero weights.
-void setWeight(uint8_t* row, uint32_t channel, bool wide, int16_t value) {
-  if (wide) {
+void setWeight(uint8_t* row, uint32_t channel, RowFormat format, int16_t value) {
+  if (format == RowFormat::i16) {
     std::memcpy(row + 2 * channel, &value, sizeof value);
     return;
   }
   const uint32_t group = channel / 32 * 32;
   const uint32_t lane = channel % 16;
   const bool high = channel % 32 >= 16;
-  row[group + 2 * lane + (high ? 1 : 0)] = static_cast<uint8_t>(high ? value : value + 128);
+  row[group + 2 * lane + (high ? 1 : 0)] = static_cast<uint8_t>(high ? value : value + lowOffset(format));
 }
 
-void fillZeroRows(uint8_t* rows, size_t bytes, bool wide) {
-  for (size_t i = 0; i < bytes; ++i) rows[i] = !wide && i % 2 == 0 ? 128 : 0;
+void fillZeroRows(uint8_t* rows, size_t bytes, RowFormat format) {
+  for (size_t i = 0; i < bytes; ++i) rows[i] = static_cast<uint8_t>(i % 2 == 0 ? lowOffset(format) : 0);
 }
 
 void packRows(const WeightView& weights, int32_t inChannels, const Layer& layer, Synapse& synapse) {
   const size_t rowsPerTap = roundedChannels(inChannels);
-  synapse.rowBytes = layer.width * (synapse.wide ? 2 : 1);
+  synapse.rowBytes = layer.width * (synapse.format == RowFormat::i16 ? 2 : 1);
   synapse.tapBytes = rowsPerTap * synapse.rowBytes;
   synapse.blockBytes = weights.taps() * synapse.tapBytes;
   synapse.rows.reserve(synapse.blockBytes * layer.blocks);
-  fillZeroRows(synapse.rows.data(), synapse.blockBytes * layer.blocks, synapse.wide);
+  fillZeroRows(synapse.rows.data(), synapse.blockBytes * layer.blocks, synapse.format);
   for (size_t out = 0; out < static_cast<size_t>(layer.shape.channels); ++out) {
     uint8_t* block = synapse.rows.data() + out / layer.width * synapse.blockBytes;
     for (size_t in = 0; in < static_cast<size_t>(inChannels); ++in) {
       for (size_t tap = 0; tap < weights.taps(); ++tap) {
         uint8_t* row = block + static_cast<size_t>(synapse.geometry.columnOrder(static_cast<int32_t>(tap))) * synapse.tapBytes + in * synapse.rowBytes;
-        setWeight(row, static_cast<uint32_t>(out % layer.width), synapse.wide, weights.at(out, in, tap));
+        setWeight(row, static_cast<uint32_t>(out % layer.width), synapse.format, weights.at(out, in, tap));
       }
     }
   }
@@ -135,7 +142,7 @@ void packWeights(const SynapseDescription& description, const Layer& layer, Syna
     return;
   }
   const WeightView weights(description, inChannels);
-  synapse.wide = std::holds_alternative<std::vector<int16_t>>(description.weight);
+  synapse.format = formatOf(description.weight);
   if (synapse.method == Method::gather) {
     packRows(weights, inChannels, layer, synapse);
   } else if (synapse.method == Method::dense || synapse.method == Method::counted) {

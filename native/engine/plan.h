@@ -9,6 +9,7 @@
 #include "description.h"
 #include "fanout.h"
 #include "geometry.h"
+#include "../kernels/gather.h"
 
 namespace noisefloor {
 
@@ -37,7 +38,7 @@ struct Synapse {
 
   // gather: [block][kernel x][kernel y][channelStride of the source][row of `width` channels], see kernels/gather.h:
   // as the merged lists go through what a kernel sees, column by column.
-  bool wide = false;  ///< int16 rows
+  RowFormat format = RowFormat::i8;
   Buffer<uint8_t> rows;
   size_t rowBytes = 0;
   size_t tapBytes = 0;

@@ -29,25 +29,42 @@ struct VectorRows {
   static constexpr uint32_t vectorBytes = 32;
   static constexpr uint32_t run = gatherRun;
 
-  static void add(const uint8_t* weights, Sum& sum) {
-    const __m256i x = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights));
+  static void add(const uint8_t* weights, Sum& sum) { addVector(load(weights), sum); }
+  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
+    add(weights, sum);
+    add(others, sum);
+  }
+
+ protected:
+  static __m256i load(const uint8_t* weights) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(weights)); }
+  static void addVector(__m256i x, Sum& sum) {
     sum.x_i16x16 = _mm256_add_epi16(sum.x_i16x16, x);
     sum.high_i16x16 = _mm256_add_epi16(sum.high_i16x16, _mm256_srai_epi16(x, 8));
   }
 };
 
-struct Int8Rows : VectorRows {
-  static const uint8_t* zeroRow() { return zeroInt8.bytes; }
+template <RowFormat of>
+struct ByteRows : VectorRows {
+  static constexpr RowFormat format = of;
   static constexpr uint32_t bytes(uint32_t channels) { return channels; }
   static void put(const Sum& sum, uint32_t vector, uint32_t count, bool add, int32_t* out) {
     out += 32 * vector;
-    put16(out, _mm256_sub_epi16(sum.low(), _mm256_set1_epi16(static_cast<int16_t>(128 * count))), add);
+    put16(out, _mm256_sub_epi16(sum.low(), _mm256_set1_epi16(static_cast<int16_t>(lowOffset(format) * static_cast<int32_t>(count)))), add);
     put16(out + 16, sum.high_i16x16, add);
   }
 };
 
+using Int8Rows = ByteRows<RowFormat::i8>;
+
+struct Int7Rows : ByteRows<RowFormat::i7> {
+  static constexpr uint32_t run = narrowRun;
+  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
+    addVector(_mm256_add_epi8(load(weights), load(others)), sum);
+  }
+};
+
 struct Int16Rows : VectorRows {
-  static const uint8_t* zeroRow() { return zeroInt16.bytes; }
+  static constexpr RowFormat format = RowFormat::i16;
   static constexpr uint32_t bytes(uint32_t channels) { return 2 * channels; }
   static void put(const Sum& sum, uint32_t vector, uint32_t, bool add, int32_t* out) {
     out += 16 * vector;
@@ -58,14 +75,25 @@ struct Int16Rows : VectorRows {
   }
 };
 
+template <typename Rows>
+inline void gatherBytes(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                        bool add, int32_t* out) {
+  if (width == 256) return gather<Rows, 64, 256>(rows, fields, pairs, pairCount, add, out);
+  if (width == 128) return gather<Rows, 64, 128>(rows, fields, pairs, pairCount, add, out);
+  if (width == 64) return gather<Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
+  gather<Rows, 32, 32>(rows, fields, pairs, pairCount, add, out);
+}
+
 }  // namespace
+
+void gather_i7__avx2(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                     bool add, int32_t* out) {
+  gatherBytes<Int7Rows>(rows, fields, pairs, pairCount, width, add, out);
+}
 
 void gather_i8__avx2(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                      bool add, int32_t* out) {
-  if (width == 256) return gather<Int8Rows, 64, 256>(rows, fields, pairs, pairCount, add, out);
-  if (width == 128) return gather<Int8Rows, 64, 128>(rows, fields, pairs, pairCount, add, out);
-  if (width == 64) return gather<Int8Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
-  gather<Int8Rows, 32, 32>(rows, fields, pairs, pairCount, add, out);
+  gatherBytes<Int8Rows>(rows, fields, pairs, pairCount, width, add, out);
 }
 
 void gather_i16__avx2(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,

@@ -23,21 +23,28 @@ struct VectorRows {
   static constexpr uint32_t vectorBytes = 64;
   static constexpr uint32_t run = gatherRun;
 
-  static void add(const uint8_t* weights, Sum& sum) {
-    const __m512i x = _mm512_load_si512(weights);
+  static void add(const uint8_t* weights, Sum& sum) { addVector(_mm512_load_si512(weights), sum); }
+  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
+    add(weights, sum);
+    add(others, sum);
+  }
+
+ protected:
+  static void addVector(__m512i x, Sum& sum) {
     sum.x_i16x32 = _mm512_add_epi16(sum.x_i16x32, x);
     sum.high_i16x32 = _mm512_add_epi16(sum.high_i16x32, _mm512_srai_epi16(x, 8));
   }
 };
 
 /// A vector holds two groups of 32 channels: see gather.h.
-struct Int8Rows : VectorRows {
-  static const uint8_t* zeroRow() { return zeroInt8.bytes; }
+template <RowFormat of>
+struct ByteRows : VectorRows {
+  static constexpr RowFormat format = of;
   static constexpr uint32_t bytes(uint32_t channels) { return channels; }
   static void put(const Sum& sum, uint32_t vector, uint32_t count, bool add, int32_t* out) {
     out += 64 * vector;
     const __m512i high = sum.high_i16x32;
-    const __m512i low = _mm512_sub_epi16(sum.low(), _mm512_set1_epi16(static_cast<int16_t>(128 * count)));
+    const __m512i low = _mm512_sub_epi16(sum.low(), _mm512_set1_epi16(static_cast<int16_t>(lowOffset(format) * static_cast<int32_t>(count))));
     put16(out, _mm512_cvtepi16_epi32(_mm512_castsi512_si256(low)), add);
     put16(out + 16, _mm512_cvtepi16_epi32(_mm512_castsi512_si256(high)), add);
     put16(out + 32, _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(low, 1)), add);
@@ -45,8 +52,17 @@ struct Int8Rows : VectorRows {
   }
 };
 
+using Int8Rows = ByteRows<RowFormat::i8>;
+
+struct Int7Rows : ByteRows<RowFormat::i7> {
+  static constexpr uint32_t run = narrowRun;
+  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
+    addVector(_mm512_add_epi8(_mm512_load_si512(weights), _mm512_load_si512(others)), sum);
+  }
+};
+
 struct Int16Rows : VectorRows {
-  static const uint8_t* zeroRow() { return zeroInt16.bytes; }
+  static constexpr RowFormat format = RowFormat::i16;
   static constexpr uint32_t bytes(uint32_t channels) { return 2 * channels; }
   static void put(const Sum& sum, uint32_t vector, uint32_t, bool add, int32_t* out) {
     out += 32 * vector;
@@ -57,14 +73,27 @@ struct Int16Rows : VectorRows {
   }
 };
 
+/// 64 channels or more.
+template <typename Rows>
+inline void gatherBytes(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                        bool add, int32_t* out) {
+  if (width == 256) return gather<Rows, 256, 256>(rows, fields, pairs, pairCount, add, out);
+  if (width == 128) return gather<Rows, 128, 128>(rows, fields, pairs, pairCount, add, out);
+  gather<Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
+}
+
 }  // namespace
+
+// 32 channels of one byte fill half a register.
+void gather_i7__avx512(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                       bool add, int32_t* out) {
+  if (width > 32) return gatherBytes<Int7Rows>(rows, fields, pairs, pairCount, width, add, out);
+  gather_i7__avx2(rows, fields, pairs, pairCount, width, add, out);
+}
 
 void gather_i8__avx512(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                        bool add, int32_t* out) {
-  if (width == 256) return gather<Int8Rows, 256, 256>(rows, fields, pairs, pairCount, add, out);
-  if (width == 128) return gather<Int8Rows, 128, 128>(rows, fields, pairs, pairCount, add, out);
-  if (width == 64) return gather<Int8Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
-  // 32 channels of one byte fill half a register.
+  if (width > 32) return gatherBytes<Int8Rows>(rows, fields, pairs, pairCount, width, add, out);
   gather_i8__avx2(rows, fields, pairs, pairCount, width, add, out);
 }
 

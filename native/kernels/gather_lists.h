@@ -10,15 +10,16 @@ namespace {
 //   Sum                 sums of one vector of a row
 //   vectorBytes         of a row, that a Sum takes
 //   run                 rows that a Sum holds exactly
-//   zeroRow()           weights that change nothing
+//   format
 //   bytes(channels)     of a row
 //   add(weights, sum)
+//   addPair(weights, others, sum)
 //   put(sum, vector, count, add, out)   writes the sums of `count` rows, from vector number `vector` of `out` on
 // In an unnamed namespace: each instruction set has a walk of its own.
 
 constexpr uint32_t tailRows = 3;
-alignas(64) constexpr ZeroRow zeroInt8 = makeZeroRow(128);
-alignas(64) constexpr ZeroRow zeroInt16 = makeZeroRow(0);
+template <RowFormat format>
+alignas(64) constexpr ZeroRow zeroRow = makeZeroRow(format);
 
 /// Sums of `part` channels of rows of `width`.
 template <typename Rows, uint32_t part, uint32_t width>
@@ -28,12 +29,18 @@ struct Sums {
   typename Rows::Sum of[vectors];
 
   void add(uintptr_t row) {
-    for (uint32_t v = 0; v < vectors; ++v) Rows::add(reinterpret_cast<const uint8_t*>(row) + Rows::vectorBytes * v, of[v]);
+    for (uint32_t v = 0; v < vectors; ++v) Rows::add(vectorOf(row, v), of[v]);
+  }
+  void addPair(uintptr_t row, uintptr_t other) {
+    for (uint32_t v = 0; v < vectors; ++v) Rows::addPair(vectorOf(row, v), vectorOf(other, v), of[v]);
   }
   /// `count`: the rows added.
   void put(uint32_t count, bool add, int32_t* out) const {
     for (uint32_t v = 0; v < vectors; ++v) Rows::put(of[v], v, count, add, out);
   }
+
+ private:
+  static const uint8_t* vectorOf(uintptr_t row, uint32_t v) { return reinterpret_cast<const uint8_t*>(row) + Rows::vectorBytes * v; }
 };
 
 /// Adds `count` rows and tailRows - count % 4 zero rows; returns how many these are. `base` is the address of row 0 and may
@@ -45,13 +52,17 @@ inline uint32_t sumRows(uintptr_t base, const uint32_t* index, uint32_t count, S
   const uint32_t full = count & ~3U;
   const uint32_t* const tail = index + full;
   for (; index < tail; index += 4) {
-    for (int k = 0; k < 4; ++k) sums.add(base + index[k] * scale);
+    sums.addPair(base + index[0] * scale, base + index[1] * scale);
+    sums.addPair(base + index[2] * scale, base + index[3] * scale);
   }
-  const uintptr_t zero = reinterpret_cast<uintptr_t>(Rows::zeroRow());
+  const uintptr_t zero = reinterpret_cast<uintptr_t>(zeroRow<Rows::format>.bytes);
+  uintptr_t rows[tailRows];
   for (uint32_t k = 0; k < tailRows; ++k) {
     const uintptr_t real = k < count - full ? ~uintptr_t{0} : 0;
-    sums.add(zero + ((base + tail[k] * scale - zero) & real));
+    rows[k] = zero + ((base + tail[k] * scale - zero) & real);
   }
+  sums.addPair(rows[0], rows[1]);
+  sums.add(rows[2]);
   return full + tailRows;
 }
 

@@ -8,13 +8,14 @@ inline void addTo(int32_t& sum, int32_t value) {
   sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(value));
 }
 
-struct Int8Rows {
+template <RowFormat format>
+struct ByteRows {
   static constexpr uint32_t weightBytes = 1;
   static void add(const uint8_t* row, uint32_t width, int32_t* out) {
     for (uint32_t group = 0; group < width; group += 32) {
       for (uint32_t lane = 0; lane < 16; ++lane) {
         const uint8_t* pair = row + group + 2 * lane;
-        addTo(out[group + lane], static_cast<int32_t>(pair[0]) - 128);
+        addTo(out[group + lane], static_cast<int32_t>(pair[0]) - lowOffset(format));
         addTo(out[group + lane + 16], static_cast<int8_t>(pair[1]));
       }
     }
@@ -67,9 +68,14 @@ inline void gather(const uint8_t* rows, const Fields& fields, const StepPair* pa
 
 }  // namespace
 
+void gather_i7__scalar(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                       bool add, int32_t* out) {
+  gather<ByteRows<RowFormat::i7>>(rows, fields, pairs, pairCount, width, add, out);
+}
+
 void gather_i8__scalar(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                        bool add, int32_t* out) {
-  gather<Int8Rows>(rows, fields, pairs, pairCount, width, add, out);
+  gather<ByteRows<RowFormat::i8>>(rows, fields, pairs, pairCount, width, add, out);
 }
 
 void gather_i16__scalar(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,

@@ -23,7 +23,7 @@ Weights ModelBuilder::weights(size_t count) {
     return values;
   }
   std::vector<int8_t> values(count);
-  for (int8_t& value : values) value = static_cast<int8_t>(uniform(0, 7) == 0 ? 0 : uniform(-128, 127));
+  for (int8_t& value : values) value = static_cast<int8_t>(uniform(0, 7) == 0 ? 0 : uniform(-128, 127) / (narrow ? 2 : 1));
   return values;
 }
 
@@ -114,6 +114,7 @@ ModelBuilder randomModel(uint32_t seed) {
   };
   ModelBuilder b(seed, {pick({1, 3, 4}), pick({5, 8, 9}), pick({5, 7, 8})});
   b.wide = random() % 2 == 0;
+  b.narrow = seed % 2 == 0;
   const int32_t c1 = pick({1, 3, 5, 17, 33, 65});
   const int32_t c2 = pick({1, 3, 5, 17, 33, 65, 130, 250});
 
@@ -164,6 +165,7 @@ ModelBuilder randomModel(uint32_t seed) {
   // Drawn from numbers of their own, so that the layers around keep theirs.
   ModelBuilder windows(seed + 1, b.model.input);
   windows.wide = b.wide;
+  windows.narrow = b.narrow;
   windows.model = std::move(b.model);
   SynapseDescription counted;
   counted.poolKernel = {windows.model.input.height, windows.model.input.width};

@@ -11,7 +11,8 @@ class ModelBuilder {
  public:
   ModelBuilder(uint32_t seed, Shape input);
 
-  bool wide = false;  ///< int16 weights
+  bool wide = false;    ///< int16 weights
+  bool narrow = false;  ///< int8 weights from -64 to 63
 
   /// A convolution of `source` (inputSource or a layer's index); pool and groups by the fields of `form`, whose sizes
   /// of weights and multipliers are filled in.

@@ -28,12 +28,12 @@ int32_t weightValue(int set, int32_t low, int32_t high) {
   return set == 1 ? low : high;
 }
 
-void setRowWeight(uint8_t* row, uint32_t w, bool wide, int32_t value) {
-  if (wide) {
+void setRowWeight(uint8_t* row, uint32_t w, RowFormat format, int32_t value) {
+  if (format == RowFormat::i16) {
     const int16_t narrow = static_cast<int16_t>(value);
     std::memcpy(row + 2 * w, &narrow, 2);
   } else if (w % 32 < 16) {
-    row[w / 32 * 32 + 2 * (w % 16)] = static_cast<uint8_t>(value + 128);
+    row[w / 32 * 32 + 2 * (w % 16)] = static_cast<uint8_t>(value + (format == RowFormat::i7 ? 64 : 128));
   } else {
     row[w / 32 * 32 + 2 * (w % 16) + 1] = static_cast<uint8_t>(value);
   }
@@ -80,7 +80,9 @@ void addRow(const int32_t* weights, uint32_t width, uint64_t steps, std::vector<
   }
 }
 
-void checkGather(GatherFn* kernel, bool wide) {
+void checkGather(GatherFn* kernel, RowFormat format) {
+  const bool wide = format == RowFormat::i16;
+  const int32_t highest = wide ? 32767 : format == RowFormat::i8 ? 127 : 63;
   for (uint32_t width : blockWidths) {
     if (wide && width > 64) continue;
     for (int set : {0, 1, 2}) {
@@ -88,12 +90,12 @@ void checkGather(GatherFn* kernel, bool wide) {
       Buffer<uint8_t> rows(rowCount * rowBytes);
       std::vector<int32_t> weights(rowCount * width);
       for (uint32_t i = 0; i < weights.size(); ++i) {
-        weights[i] = wide ? weightValue(set, -32768, 32767) : weightValue(set, -128, 127);
-        setRowWeight(rows.data() + i / width * rowBytes, i % width, wide, weights[i]);
+        weights[i] = weightValue(set, -highest - 1, highest);
+        setRowWeight(rows.data() + i / width * rowBytes, i % width, format, weights[i]);
       }
       for (uint32_t steps : {1U, 3U, 10U}) {
         for (uint32_t segmentCount : {0U, 1U, 3U, 20U}) {
-          for (int32_t longest : {1, 9, 252, 700}) {
+          for (int32_t longest : {1, 9, 252, 510, 1100}) {
             const StepLists lists = stepLists(steps);
             const FieldCase f = makeFieldCase(lists.listCount, segmentCount, longest);
             for (bool add : {false, true}) {
@@ -403,8 +405,9 @@ void checkMergeWords(MergeWordsFn* kernel) {
 }
 
 // One function per name of the list: a kernel without one does not compile.
-void check_gather_i8(GatherFn* kernel) { checkGather(kernel, false); }
-void check_gather_i16(GatherFn* kernel) { checkGather(kernel, true); }
+void check_gather_i7(GatherFn* kernel) { checkGather(kernel, RowFormat::i7); }
+void check_gather_i8(GatherFn* kernel) { checkGather(kernel, RowFormat::i8); }
+void check_gather_i16(GatherFn* kernel) { checkGather(kernel, RowFormat::i16); }
 void check_dense_i16(DenseFn* kernel) { checkDense(kernel); }
 void check_fire_u8(FireFn* kernel) { checkFire<uint8_t>(kernel); }
 void check_fire_u16(FireFn* kernel) { checkFire<uint16_t>(kernel); }

@@ -11,10 +11,11 @@ import { buildReport, observeLoss, type ConversionReport } from './report.js';
 export interface ConvertOptions {
   /**
    * Width of the weights, symmetric per output channel:
-   * - `int8`: half the bytes; rounds a weight by up to 1/254 of the largest of its channel.
-   * - `int16`: rounds by up to 1/65534 of it, or as finely as int32 sums allow.
+   * - `int7`: stored as int8; the engine adds two rows of weights at once. Rounds a weight by up to 1/126 of the largest of its channel.
+   * - `int8`: rounds by up to 1/254 of it; weights that were trained as integers stay those integers.
+   * - `int16`: twice the bytes; rounds by up to 1/65534 of it, or as finely as int32 sums allow.
    *
-   * The report states the loss of both. Default `int8`.
+   * The report states the loss of each. Default `int8`.
    */
   readonly weights?: WeightType;
   /** Name of the model. Default: the name of the graph. */
@@ -53,7 +54,7 @@ export function convert(network: TrainedNetwork, options: ConvertOptions = {}): 
   if (odd !== undefined) throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}`, odd);
   if (preprocessing) checkPreprocessing(preprocessing, network.graph.input.shape);
   const folded = fold(network);
-  const quantized = quantizeBoth(folded, wanted);
+  const quantized = quantizeAll(folded, wanted);
   const draft = assembleModel(folded, quantized[weights], name, network.provenance);
   checkModel(draft);
   const report = buildReport(draft, quantized, weights, observeLoss(folded, draft, network.samples));
@@ -66,12 +67,12 @@ function usualTimeSteps({ neurons }: TrainedNetwork): readonly number[] {
 }
 
 /** For the first of these numbers of steps that int32 has room for. */
-function quantizeBoth(folded: FoldedNetwork, [timeSteps, ...fewer]: readonly number[]): Record<WeightType, QuantizedNetwork> {
+function quantizeAll(folded: FoldedNetwork, [timeSteps, ...fewer]: readonly number[]): Record<WeightType, QuantizedNetwork> {
   try {
     const widthOf = (weights: WeightType): QuantizedNetwork => quantize(folded, { weights, timeSteps: timeSteps! });
-    return { int8: widthOf('int8'), int16: widthOf('int16') };
+    return { int7: widthOf('int7'), int8: widthOf('int8'), int16: widthOf('int16') };
   } catch (error) {
     if (fewer.length === 0) throw error;
-    return quantizeBoth(folded, fewer);
+    return quantizeAll(folded, fewer);
   }
 }

@@ -18,10 +18,11 @@ import type { FoldedNetwork, FoldedReadout, FoldedSpiking, FoldedSynapse } from 
 
 type WeightedLayer = FoldedSpiking | FoldedReadout;
 
-export const weightTypes = ['int8', 'int16'] as const;
+export const weightTypes = ['int7', 'int8', 'int16'] as const;
 export type WeightType = (typeof weightTypes)[number];
 
-const largestWeight: Record<WeightType, number> = { int8: 127, int16: 32767 };
+const largestWeight: Record<WeightType, number> = { int7: 63, int8: 127, int16: 32767 };
+const storedAs = { int7: Int8Array, int8: Int8Array, int16: Int16Array } as const;
 /** Most that rounding may move a membrane over all time steps, as a fraction of the threshold. */
 export const membraneTolerance = 0.01;
 /** Units of potential a threshold has where nothing asks for more, and at most. */
@@ -253,7 +254,7 @@ function assembleSynapse(synapse: FoldedSynapse, i: number, integers: readonly I
   const base = { source, ...(pool && { pool }), stride, shift, multiplier };
   if (synapse.kind === 'identity') return { ...base, kind: 'identity' };
   const { kernel, padding, groups } = synapse;
-  const weight = new { int8: Int8Array, int16: Int16Array }[type](synapse.weight.length);
+  const weight = new storedAs[type](synapse.weight.length);
   integers.forEach(({ synapses }, c) => weight.set(synapses[i]!.weights!, (c * weight.length) / integers.length));
   return { ...base, kind: 'conv2d', kernel, padding, groups, weight };
 }

@@ -4,7 +4,7 @@ import { readoutOf, type SnnLayer, type SpikingModel } from '../snn/model.js';
 import { simulate } from '../snn/reference.js';
 import { elementCount } from '../tensor.js';
 import type { FoldedNetwork, FoldedSynapse } from './folded.js';
-import type { QuantizedNetwork, WeightType } from './quantize.js';
+import { weightTypes, type QuantizedNetwork, type WeightType } from './quantize.js';
 import { simulateFolded, type FoldedResult } from './simulate.js';
 
 /** What making the network integer cost; plain JSON, also in the provenance of the model. */
@@ -24,7 +24,7 @@ export interface ConversionReport {
 export interface LayerReport {
   readonly name: string;
   readonly weightBytes: number;
-  /** rms rounding error of the weights relative to their rms, had they this width: what int8 loses against int16. */
+  /** rms rounding error of the weights relative to their rms, had they this width: what one loses against another. */
   readonly weightError: Readonly<Record<WeightType, number>>;
   /** Most that rounding of biases and residual connections can move a membrane, as a fraction of the threshold. */
   readonly membraneError: number;
@@ -54,7 +54,7 @@ export function buildReport(
   const layers = model.layers.map((layer, l): LayerReport => ({
     name: layer.name,
     weightBytes: weightBytes(layer),
-    weightError: { int8: quantized.int8.layers[l]!.weightError, int16: quantized.int16.layers[l]!.weightError },
+    weightError: Object.fromEntries(weightTypes.map((type) => [type, quantized[type].layers[l]!.weightError])) as Record<WeightType, number>,
     membraneError: quantized[weights].layers[l]!.membraneError,
   }));
   const thresholds = model.layers.flatMap((layer) => (layer.kind === 'spiking' ? [Math.min(...layer.threshold)] : []));

@@ -1,3 +1,4 @@
+import type { WeightType } from '../../src/convert/quantize.js';
 import type { Pair, Padding, Shape } from '../../src/graph/graph.js';
 import type { Random } from '../../src/random.js';
 import { synapseOutput, type SynapseGeometry } from '../../src/snn/geometry.js';
@@ -40,7 +41,7 @@ export const layerForms: Readonly<Record<string, readonly SynapseForm[]>> = {
 
 export interface LayerModelOptions {
   readonly channels: number;
-  readonly weights: 'int8' | 'int16';
+  readonly weights: WeightType;
   readonly classes?: number;
 }
 
@@ -69,7 +70,7 @@ export function layerModel(random: Random, forms: readonly SynapseForm[], option
 class LayerMaker {
   constructor(
     readonly random: Random,
-    readonly weights: 'int8' | 'int16',
+    readonly weights: WeightType,
   ) {}
 
   synapse(form: SynapseForm, source: Shape, outChannels: number): Synapse {
@@ -92,7 +93,7 @@ class LayerMaker {
 
   layer(name: string, shape: Shape, synapses: readonly Synapse[]): SnnLayer {
     const channels = shape[0]!;
-    const scale = this.weights === 'int8' ? 400 : 4000;
+    const scale = this.weights === 'int16' ? 4000 : 400;
     const threshold = this.#integers(channels, scale, 4 * scale);
     return {
       kind: 'spiking',
@@ -117,9 +118,9 @@ class LayerMaker {
 
   /** About an eighth of the weights is 0; the extremes of the type occur. */
   #weight(length: number, analog: boolean): Int8Array | Int16Array {
-    const limit = this.weights === 'int8' ? 128 : analog ? 200 : 5000;
+    const limit = { int7: 64, int8: 128, int16: analog ? 200 : 5000 }[this.weights];
     const values = this.#integers(length, -limit, limit - 1).map((w) => (this.random.integer(8) === 0 ? 0 : w));
-    return this.weights === 'int8' ? Int8Array.from(values) : Int16Array.from(values);
+    return this.weights === 'int16' ? Int16Array.from(values) : Int8Array.from(values);
   }
 
   #integers(length: number, low: number, high: number): Int32Array {

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { weightTypes, type WeightType } from '../../src/convert/quantize.js';
 import type { Padding, Pair, Shape } from '../../src/graph/graph.js';
 import { Random } from '../../src/random.js';
 import { largestTimeSteps } from '../../src/snn/bounds.js';
@@ -18,7 +19,7 @@ interface SynapseDrawing {
   readonly padding: Padding;
   readonly pool?: SynapsePool;
   readonly groups: 'one' | 'two' | 'all';
-  readonly wide: boolean;
+  readonly weights: WeightType;
 }
 
 interface LayerDrawing {
@@ -60,9 +61,9 @@ const synapse: fc.Arbitrary<SynapseDrawing> = fc.record(
     padding: sides,
     pool: fc.record({ kernel: window, stride: pair(1, 3) }),
     groups: fc.constantFrom('one', 'two', 'all'),
-    wide: fc.boolean(),
+    weights: fc.constantFrom(...weightTypes),
   },
-  { requiredKeys: ['back', 'identity', 'kernel', 'stride', 'padding', 'groups', 'wide'] },
+  { requiredKeys: ['back', 'identity', 'kernel', 'stride', 'padding', 'groups', 'weights'] },
 );
 
 /** Around the widths of the kernels' blocks as well. */
@@ -194,7 +195,7 @@ class LayerMaker {
 
   #convolution(
     base: Base,
-    { groups: wanted, wide }: SynapseDrawing,
+    { groups: wanted, weights }: SynapseDrawing,
     kernel: Pair,
     padding: Padding,
     outChannels: number,
@@ -206,7 +207,7 @@ class LayerMaker {
     const fanIn = (inChannels / (divides ? groups : 1)) * kernel[0] * kernel[1];
     // With pixels of 16 bits no sum of a window may leave 32.
     const most = analog ? Math.floor(60_000 / (fanIn * poolArea(base))) : 32_767;
-    const range = Math.min(Math.max(1, most), wide ? 2000 : 127);
+    const range = Math.min(Math.max(1, most), { int7: 63, int8: 127, int16: 2000 }[weights]);
     const values = fill(this.random, outChannels * fanIn, -range, range).map((w) => (w % 4 === 0 ? 0 : w));
     return {
       ...base,
@@ -215,8 +216,8 @@ class LayerMaker {
       kernel,
       padding,
       groups: divides ? groups : 1,
-      weight: wide ? Int16Array.from(values) : Int8Array.from(values),
-      multiplier: fill(this.random, outChannels, 1, analog ? 1 : wide ? 4 : 50),
+      weight: weights === 'int16' ? Int16Array.from(values) : Int8Array.from(values),
+      multiplier: fill(this.random, outChannels, 1, analog ? 1 : weights === 'int16' ? 4 : 50),
     };
   }
 }

@@ -1,10 +1,10 @@
 // Writes a trained network and some images as one flat file for the developer's tools in native/bench:
-// node benchmarks/flatten.mjs CHECKPOINT DATA OUT [images = 64]
+// node benchmarks/flatten.mjs CHECKPOINT DATA OUT [images = 64] [weights = int8]
 import { writeFile } from 'node:fs/promises';
 import { convert, normalizeImages, openDataset, readCheckpoint } from 'noisefloor';
 
-const [checkpoint, dataSpec, out, count = '64'] = process.argv.slice(2);
-const { model } = convert(await readCheckpoint(checkpoint));
+const [checkpoint, dataSpec, out, count = '64', weights = 'int8'] = process.argv.slice(2);
+const { model } = convert(await readCheckpoint(checkpoint), { weights });
 const { test, shape, normalization } = await openDataset(dataSpec);
 const pieces = [];
 const int32 = (...values) => pieces.push(Buffer.from(Int32Array.from(values).buffer));

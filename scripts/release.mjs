@@ -52,9 +52,9 @@ function changelogOf(version) {
 }
 
 /** A model to fetch is one of the networks in models/, converted; it must be the file whose SHA-256 the package knows. */
-function makeModel({ name, sha256 }) {
+function makeModel({ name, weights, sha256 }) {
   const file = join(out, `${name}.safetensors`);
-  run('node', 'dist/cli/main.js', 'convert', join('models', name), '--out', file);
+  run('node', 'dist/cli/main.js', 'convert', join('models', name), '--weights', weights, '--out', file);
   const made = createHash('sha256').update(readFileSync(file)).digest('hex');
   if (made !== sha256) refuse(`${file} has the SHA-256 ${made}, not that of zoo/catalogue.json: evaluate it anew and write its row`);
 }

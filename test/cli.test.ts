@@ -139,6 +139,10 @@ describe('convert', () => {
     const ran = await cli(['convert', join(folder, 'trained'), '--out', out, '--weights', 'int16', '--json']);
     expect(document(ran.stdout)).toMatchObject({ command: 'convert', model: out, weights: 'int16' });
     expect((await readFile(out)).length).toBeGreaterThan((await readFile(model)).length);
+    const narrow = await cli(['convert', join(folder, 'trained'), '--out', out, '--weights', 'int7', '--json']);
+    expect(document(narrow.stdout)).toMatchObject({ weights: 'int7' });
+    const weights = (await readSpikingModel(out)).layers.flatMap(({ synapses }) => synapses.flatMap((synapse) => (synapse.kind === 'conv2d' ? Array.from(synapse.weight, Math.abs) : [])));
+    expect(Math.max(...weights)).toBe(63);
   });
 });
 

@@ -125,6 +125,10 @@ describe('noisefloor as a process', () => {
       losses.push(...epochs.map(({ loss }) => loss));
     }
     expect(losses[1]).toBeLessThan(losses[0] as number);
+    const taught = join(folder, 'taught');
+    expect((await start(['train', '--initial-from', out, '--teacher', base, '--teacher', out, '--out', taught, ...common])).code).toBe(0);
+    const twice = await start(['train', '--initial-from', out, '--teacher', base, '--teacher', base, '--out', join(folder, 'twice'), ...common]);
+    expect(twice).toMatchObject({ code: 2, stderr: expect.stringContaining(`The teacher ${base} is given twice`) as string });
   });
 
   it('fine-tunes a trained network over time', async () => {

@@ -63,10 +63,11 @@ describe('the catalogue', () => {
     expect((await readSpikingModel(path)).name).toBe(entry.network);
   });
 
-  it.each(zooModels())('$name has an accuracy for each number of steps, and its commands', ({ timeSteps, top1, training }) => {
+  it.each(zooModels())('$name has an accuracy for each number of steps, and its commands', ({ timeSteps, top1, weights, training }) => {
     expect(top1).toHaveLength(timeSteps.length);
     expect(top1.every((value) => value > 0.5 && value < 1)).toBe(true);
     expect(training.length).toBeGreaterThan(1);
+    expect(/ --weights (\w+) /.exec(training.at(-1)!)?.[1] ?? 'int8').toBe(weights);
     expect(training.every((command) => command.startsWith('noisefloor '))).toBe(true);
   });
 

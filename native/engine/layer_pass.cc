@@ -47,8 +47,9 @@ GatherFn* kernelOf(RowFormat format, const Kernels& kernels) {
   switch (format) {
     case RowFormat::i7: return kernels.gather_i7;
     case RowFormat::i8: return kernels.gather_i8;
-    default: return kernels.gather_i16;
+    case RowFormat::i16: break;
   }
+  return kernels.gather_i16;
 }
 
 /// Counts that a counted synapse has of a position.

@@ -56,7 +56,8 @@ void fillZeroRows(uint8_t* rows, size_t bytes, RowFormat format) {
   for (size_t i = 0; i < bytes; ++i) rows[i] = static_cast<uint8_t>(i % 2 == 0 ? lowOffset(format) : 0);
 }
 
-void packRows(const WeightView& weights, int32_t inChannels, const Layer& layer, Synapse& synapse) {
+void packRows(const WeightView& weights, int32_t inChannels, const Layer& layer, RowFormat format, Synapse& synapse) {
+  synapse.format = format;
   const size_t rowsPerTap = roundedChannels(inChannels);
   synapse.rowBytes = layer.width * (synapse.format == RowFormat::i16 ? 2 : 1);
   synapse.tapBytes = rowsPerTap * synapse.rowBytes;
@@ -142,9 +143,8 @@ void packWeights(const SynapseDescription& description, const Layer& layer, Syna
     return;
   }
   const WeightView weights(description, inChannels);
-  synapse.format = formatOf(description.weight);
   if (synapse.method == Method::gather) {
-    packRows(weights, inChannels, layer, synapse);
+    packRows(weights, inChannels, layer, formatOf(description.weight), synapse);
   } else if (synapse.method == Method::dense || synapse.method == Method::counted) {
     packMatrix(weights, inChannels, layer, synapse);
   } else if (synapse.method == Method::depthwise) {

@@ -53,7 +53,7 @@ constexpr uint32_t indexUnit = 8;
 
 enum class RowFormat : uint8_t { i7, i8, i16 };
 
-/// What a low byte of a row is above its weight.
+/// What a low byte of a row is above its weight; 0 where the lane is the weight.
 constexpr int32_t lowOffset(RowFormat format) { return format == RowFormat::i7 ? 64 : format == RowFormat::i8 ? 128 : 0; }
 
 /// A row of zero weights.

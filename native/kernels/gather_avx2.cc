@@ -30,10 +30,6 @@ struct VectorRows {
   static constexpr uint32_t run = gatherRun;
 
   static void add(const uint8_t* weights, Sum& sum) { addVector(load(weights), sum); }
-  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
-    add(weights, sum);
-    add(others, sum);
-  }
 
  protected:
   static __m256i load(const uint8_t* weights) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(weights)); }
@@ -74,15 +70,6 @@ struct Int16Rows : VectorRows {
     put8(out + 8, join8(_mm256_extracti128_si256(high, 1), _mm256_extracti128_si256(low, 1)), add);
   }
 };
-
-template <typename Rows>
-inline void gatherBytes(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
-                        bool add, int32_t* out) {
-  if (width == 256) return gather<Rows, 64, 256>(rows, fields, pairs, pairCount, add, out);
-  if (width == 128) return gather<Rows, 64, 128>(rows, fields, pairs, pairCount, add, out);
-  if (width == 64) return gather<Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
-  gather<Rows, 32, 32>(rows, fields, pairs, pairCount, add, out);
-}
 
 }  // namespace
 

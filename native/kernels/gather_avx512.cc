@@ -24,10 +24,6 @@ struct VectorRows {
   static constexpr uint32_t run = gatherRun;
 
   static void add(const uint8_t* weights, Sum& sum) { addVector(_mm512_load_si512(weights), sum); }
-  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
-    add(weights, sum);
-    add(others, sum);
-  }
 
  protected:
   static void addVector(__m512i x, Sum& sum) {
@@ -73,9 +69,9 @@ struct Int16Rows : VectorRows {
   }
 };
 
-/// 64 channels or more.
+/// 64 channels or more, all at once.
 template <typename Rows>
-inline void gatherBytes(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+inline void gatherWide(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                         bool add, int32_t* out) {
   if (width == 256) return gather<Rows, 256, 256>(rows, fields, pairs, pairCount, add, out);
   if (width == 128) return gather<Rows, 128, 128>(rows, fields, pairs, pairCount, add, out);
@@ -87,13 +83,13 @@ inline void gatherBytes(const uint8_t* rows, const Fields& fields, const StepPai
 // 32 channels of one byte fill half a register.
 void gather_i7__avx512(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                        bool add, int32_t* out) {
-  if (width > 32) return gatherBytes<Int7Rows>(rows, fields, pairs, pairCount, width, add, out);
+  if (width > 32) return gatherWide<Int7Rows>(rows, fields, pairs, pairCount, width, add, out);
   gather_i7__avx2(rows, fields, pairs, pairCount, width, add, out);
 }
 
 void gather_i8__avx512(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
                        bool add, int32_t* out) {
-  if (width > 32) return gatherBytes<Int8Rows>(rows, fields, pairs, pairCount, width, add, out);
+  if (width > 32) return gatherWide<Int8Rows>(rows, fields, pairs, pairCount, width, add, out);
   gather_i8__avx2(rows, fields, pairs, pairCount, width, add, out);
 }
 

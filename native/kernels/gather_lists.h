@@ -13,7 +13,7 @@ namespace {
 //   format
 //   bytes(channels)     of a row
 //   add(weights, sum)
-//   addPair(weights, others, sum)
+//   addPair(weights, others, sum)       of i7 alone
 //   put(sum, vector, count, add, out)   writes the sums of `count` rows, from vector number `vector` of `out` on
 // In an unnamed namespace: each instruction set has a walk of its own.
 
@@ -32,7 +32,12 @@ struct Sums {
     for (uint32_t v = 0; v < vectors; ++v) Rows::add(vectorOf(row, v), of[v]);
   }
   void addPair(uintptr_t row, uintptr_t other) {
-    for (uint32_t v = 0; v < vectors; ++v) Rows::addPair(vectorOf(row, v), vectorOf(other, v), of[v]);
+    if constexpr (Rows::format == RowFormat::i7) {
+      for (uint32_t v = 0; v < vectors; ++v) Rows::addPair(vectorOf(row, v), vectorOf(other, v), of[v]);
+    } else {
+      add(row);
+      add(other);
+    }
   }
   /// `count`: the rows added.
   void put(uint32_t count, bool add, int32_t* out) const {
@@ -174,6 +179,16 @@ inline void gather(const uint8_t* rows, const Fields& fields, const StepPair* pa
       gatherPart<Rows, part, width>(rows + Rows::bytes(first), field, pairs, pairCount, add, out + first);
     }
   }
+}
+
+/// Rows of bytes, 64 channels at a time.
+template <typename Rows>
+inline void gatherBytes(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
+                        bool add, int32_t* out) {
+  if (width == 256) return gather<Rows, 64, 256>(rows, fields, pairs, pairCount, add, out);
+  if (width == 128) return gather<Rows, 64, 128>(rows, fields, pairs, pairCount, add, out);
+  if (width == 64) return gather<Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
+  gather<Rows, 32, 32>(rows, fields, pairs, pairCount, add, out);
 }
 
 }  // namespace

@@ -30,10 +30,6 @@ struct ByteRows {
   static constexpr uint32_t run = gatherRun;
 
   static void add(const uint8_t* weights, Sum& sum) { addVector(vld1q_u8(weights), sum); }
-  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
-    add(weights, sum);
-    add(others, sum);
-  }
   /// A group of 32 channels is two vectors: see gather.h.
   static void put(const Sum& sum, uint32_t vector, uint32_t count, bool add, int32_t* out) {
     int32_t* target = out + vector / 2 * 32 + vector % 2 * 8;
@@ -75,24 +71,11 @@ struct Int16Rows {
     sum.first = vaddw_s16(sum.first, vget_low_s16(x));
     sum.second = vaddw_high_s16(sum.second, x);
   }
-  static void addPair(const uint8_t* weights, const uint8_t* others, Sum& sum) {
-    add(weights, sum);
-    add(others, sum);
-  }
   static void put(const Sum& sum, uint32_t vector, uint32_t, bool add, int32_t* out) {
     put4(out + 8 * vector, vreinterpretq_u32_s32(sum.first), add);
     put4(out + 8 * vector + 4, vreinterpretq_u32_s32(sum.second), add);
   }
 };
-
-template <typename Rows>
-inline void gatherBytes(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
-                        bool add, int32_t* out) {
-  if (width == 256) return gather<Rows, 64, 256>(rows, fields, pairs, pairCount, add, out);
-  if (width == 128) return gather<Rows, 64, 128>(rows, fields, pairs, pairCount, add, out);
-  if (width == 64) return gather<Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);
-  gather<Rows, 32, 32>(rows, fields, pairs, pairCount, add, out);
-}
 
 }  // namespace
 

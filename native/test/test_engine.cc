@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -92,10 +93,12 @@ TEST_ISA(rowsThatSpansDoNotDivideMatchTheSimulator) {
   struct Case {
     int32_t width, channels;
     std::vector<int32_t> steps;
+    bool narrow;
   };
-  // The first has weights in units, whose spans go over the ends of rows; 70 steps are two passes, between which potentials stay.
-  for (const Case& of : {Case{7, 200, {12}}, Case{37, 24, {3, 70}}}) {
+  // The first two have weights in units, whose spans go over the ends of rows; 70 steps are two passes, between which potentials stay.
+  for (const Case& of : {Case{7, 200, {12}, false}, Case{7, 200, {12}, true}, Case{37, 24, {3, 70}, false}}) {
     ModelBuilder b(9, {2, 3, of.width});
+    b.narrow = of.narrow;
     SynapseDescription k3;
     k3.kernel = {3, 3};
     k3.padding = {1, 1, 1, 1};
@@ -110,6 +113,26 @@ TEST_ISA(rowsThatSpansDoNotDivideMatchTheSimulator) {
         compare(engine.run(images.data(), 2, everything(steps), never), expected, "width " + std::to_string(of.width) + ", T=" + std::to_string(steps));
       }
     }
+  }
+}
+
+TEST_ISA(weightsAtTheBorderOfSevenBitsAreSummedRight) {
+  // Every input spikes alike, so that rows of the extremes meet in one pair.
+  for (const int8_t extreme : {int8_t{63}, int8_t{64}, int8_t{-64}, int8_t{-65}}) {
+    ModelBuilder b(41, {2, 5, 5});
+    b.narrow = true;
+    SynapseDescription k3;
+    k3.kernel = {3, 3};
+    k3.padding = {1, 1, 1, 1};
+    const int32_t first = b.spiking({b.conv(inputSource, 70, k3)}, 70);
+    const int32_t second = b.spiking({b.conv(first, 96, k3)}, 96);
+    b.model.layers[0].bias.assign(70, b.model.layers[0].threshold[0]);
+    auto& weights = std::get<std::vector<int8_t>>(b.model.layers[1].synapses[0].weight);
+    std::fill(weights.begin(), weights.begin() + static_cast<std::ptrdiff_t>(weights.size() / 2), extreme);
+    b.readout(second, 5);
+    const std::vector<float> images = b.images(2);
+    Engine engine(b.model, isa, 2);
+    compare(engine.run(images.data(), 2, everything(4), never), simulate(b.model, images, 2, 4), "weights up to " + std::to_string(extreme));
   }
 }
 

@@ -1,5 +1,5 @@
 import { checkPreprocessing, type Preprocessing } from '../data/preprocessing.js';
-import { invalidArgument, unknownName } from '../errors.js';
+import { invalidArgument, NoisefloorError, unknownName } from '../errors.js';
 import type { TrainedNetwork } from '../graph/network.js';
 import { checkModel } from '../snn/check.js';
 import { maxTimeSteps, type SpikingModel } from '../snn/model.js';
@@ -54,10 +54,10 @@ export function convert(network: TrainedNetwork, options: ConvertOptions = {}): 
   if (odd !== undefined) throw invalidArgument('timeSteps', `whole number from 1 to ${maxTimeSteps}`, odd);
   if (preprocessing) checkPreprocessing(preprocessing, network.graph.input.shape);
   const folded = fold(network);
-  const quantized = quantizeAll(folded, wanted);
-  const draft = assembleModel(folded, quantized[weights], name, network.provenance);
+  const quantized = quantizeFirst(folded, weights, wanted);
+  const draft = assembleModel(folded, quantized, name, network.provenance);
   checkModel(draft);
-  const report = buildReport(draft, quantized, weights, observeLoss(folded, draft, network.samples));
+  const report = buildReport(draft, { [weights]: quantized, ...otherWidths(folded, weights, wanted.at(-1)!) }, weights, observeLoss(folded, draft, network.samples));
   const input = { ...draft.input, ...(preprocessing && { preprocessing }) };
   return { model: { ...draft, input, provenance: { ...network.provenance, conversion: report } }, report };
 }
@@ -67,12 +67,24 @@ function usualTimeSteps({ neurons }: TrainedNetwork): readonly number[] {
 }
 
 /** For the first of these numbers of steps that int32 has room for. */
-function quantizeAll(folded: FoldedNetwork, [timeSteps, ...fewer]: readonly number[]): Record<WeightType, QuantizedNetwork> {
+function quantizeFirst(folded: FoldedNetwork, weights: WeightType, [timeSteps, ...fewer]: readonly number[]): QuantizedNetwork {
   try {
-    const widthOf = (weights: WeightType): QuantizedNetwork => quantize(folded, { weights, timeSteps: timeSteps! });
-    return { int7: widthOf('int7'), int8: widthOf('int8'), int16: widthOf('int16') };
+    return quantize(folded, { weights, timeSteps: timeSteps! });
   } catch (error) {
     if (fewer.length === 0) throw error;
-    return quantizeAll(folded, fewer);
+    return quantizeFirst(folded, weights, fewer);
   }
+}
+
+/** To report what they lose: without those that int32 has no room for. */
+function otherWidths(folded: FoldedNetwork, weights: WeightType, timeSteps: number): Partial<Record<WeightType, QuantizedNetwork>> {
+  const fitting = weightTypes.filter((type) => type !== weights).flatMap((type) => {
+    try {
+      return [[type, quantize(folded, { weights: type, timeSteps })] as const];
+    } catch (error) {
+      if (error instanceof NoisefloorError && error.code === 'CONVERSION') return [];
+      throw error;
+    }
+  });
+  return Object.fromEntries(fitting);
 }

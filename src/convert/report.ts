@@ -24,8 +24,8 @@ export interface ConversionReport {
 export interface LayerReport {
   readonly name: string;
   readonly weightBytes: number;
-  /** rms rounding error of the weights relative to their rms, had they this width: what one loses against another. */
-  readonly weightError: Readonly<Record<WeightType, number>>;
+  /** rms rounding error of the weights relative to their rms, had they this width: what one loses against another. None of a width that int32 has no room for. */
+  readonly weightError: Readonly<Partial<Record<WeightType, number>>>;
   /** Most that rounding of biases and residual connections can move a membrane, as a fraction of the threshold. */
   readonly membraneError: number;
 }
@@ -47,15 +47,15 @@ export interface ObservedLoss {
 
 export function buildReport(
   model: SpikingModel,
-  quantized: Readonly<Record<WeightType, QuantizedNetwork>>,
+  quantized: Readonly<Partial<Record<WeightType, QuantizedNetwork>>>,
   weights: WeightType,
   observed: ObservedLoss | undefined,
 ): ConversionReport {
   const layers = model.layers.map((layer, l): LayerReport => ({
     name: layer.name,
     weightBytes: weightBytes(layer),
-    weightError: Object.fromEntries(weightTypes.map((type) => [type, quantized[type].layers[l]!.weightError])) as Record<WeightType, number>,
-    membraneError: quantized[weights].layers[l]!.membraneError,
+    weightError: Object.fromEntries(weightTypes.flatMap((type) => (quantized[type] ? [[type, quantized[type].layers[l]!.weightError]] : []))),
+    membraneError: quantized[weights]!.layers[l]!.membraneError,
   }));
   const thresholds = model.layers.flatMap((layer) => (layer.kind === 'spiking' ? [Math.min(...layer.threshold)] : []));
   return {

@@ -58,7 +58,7 @@ function fingerprint(teachers: readonly TrainedNetwork[]): string {
 export function emitTeachers(onnx: OnnxBuilder, teachers: readonly TrainedNetwork[], input: string): string | undefined {
   const logits = teachers.map((teacher, i) => emitTeacher(onnx, teacher, input, `teacher${i}/`));
   if (logits.length < 2) return logits[0];
-  return onnx.node('Mul', [onnx.node('Sum', logits), onnx.floats(1 / logits.length)]);
+  return onnx.node('Mul', [onnx.node('Sum', logits.map((one) => onnx.widen(one))), onnx.floats(1 / logits.length)]);
 }
 
 function emitTeacher(onnx: OnnxBuilder, { graph, parameters }: TrainedNetwork, input: string, prefix: string): string {

@@ -63,10 +63,10 @@ export async function resumedStart(directory: string, graph: Graph, config: Trai
 }
 
 /** `CHECKPOINT_MISMATCH` or `INVALID_GRAPH` where the teacher is for other data, or has seen the images that are held out now. */
-export function checkTeacher(teacher: TrainedNetwork, config: TrainConfig, data: Dataset): void {
+export function checkTeacher(path: string, teacher: TrainedNetwork, config: TrainConfig, data: Dataset): void {
   checkFits(teacher.graph, data);
   checkSameData(teacher, data);
-  checkSameSplit('The teacher', teacher, config, data);
+  checkSameSplit(`The teacher ${path}`, teacher, config, data);
 }
 
 /** Whether a run has done all of its epochs. */

@@ -51,7 +51,8 @@ export type WorkerMessage =
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkOptions(options);
-  const teachers = await Promise.all([options.teacher ?? []].flat().map((path) => readCheckpoint(path)));
+  const teacherFolders = foldersOf(options.teacher);
+  const teachers = await Promise.all(teacherFolders.map((path) => readCheckpoint(path)));
   const config = resolveConfig(options, teachers);
   const loaderThreads = resolveLoaderThreads(options.loaderThreads);
   const keepEvery = whole('keepEvery', options.keepEvery ?? 0, 0);
@@ -60,7 +61,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const base = options.initialFrom === undefined ? undefined : await readCheckpoint(options.initialFrom);
   const graph = resolveGraph(options, data, base);
   checkSurrogate(options, graph);
-  for (const teacher of teachers) checkTeacher(teacher, config, data);
+  teachers.forEach((teacher, i) => checkTeacher(teacherFolders[i]!, teacher, config, data));
   const start = options.resume === true ? await resumedStart(options.out, graph, config, data, base) : freshStart(graph, config, data, base);
   if (options.resume !== true) await refuseExisting(options.out);
   if (isFinished(start)) return { directory: options.out, epochs: [], network: await readCheckpoint(options.out) };
@@ -72,9 +73,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 function checkOptions(options: Partial<TrainOptions> | undefined): void {
   if (typeof options !== 'object') throw invalidArgument('options', 'object with network, data and out', options);
   if (typeof options.out !== 'string' || options.out === '') throw invalidArgument('out', 'path of a folder', options.out);
-  const { network, data, initialFrom, teacher } = options;
+  const { network, data, initialFrom } = options;
   if (!isNameOrObject(data)) throw invalidArgument('data', 'name or object', data);
-  if ([teacher ?? []].flat().some((path) => typeof path !== 'string')) throw invalidArgument('teacher', 'path of a folder, or a list of them', teacher);
   if (initialFrom === undefined) {
     if (!isNameOrObject(network) && typeof network !== 'function') throw invalidArgument('network', 'name, graph or function', network);
     return;
@@ -83,6 +83,17 @@ function checkOptions(options: Partial<TrainOptions> | undefined): void {
   for (const name of ['network', 'width', 'weightBits', 'activation', 'levels', 'initialThreshold', 'slope', 'fixedThreshold'] as const) {
     if (options[name] !== undefined) throw refused(`The network comes from initialFrom: leave out ${name}.`);
   }
+}
+
+function foldersOf(teacher: TrainOptions['teacher']): readonly string[] {
+  if (teacher === undefined) return [];
+  const folders: unknown = typeof teacher === 'string' ? [teacher] : teacher;
+  if (!Array.isArray(folders) || folders.length === 0 || !folders.every((path) => typeof path === 'string')) {
+    throw invalidArgument('teacher', 'path of a folder, or a list of them', teacher);
+  }
+  const twice = folders.find((path, i) => folders.indexOf(path) < i);
+  if (twice !== undefined) throw refused(`The teacher ${twice} is given twice: give it once.`);
+  return folders;
 }
 
 function isNameOrObject(value: unknown): boolean {

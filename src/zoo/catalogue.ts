@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
+import type { WeightType } from '../convert/quantize.js';
 import { unknownName } from '../errors.js';
 
-/** A trained spiking model that has a name; what it says was measured on all test images, int8 weights, in the engine. */
+/** A trained spiking model that has a name; what it says was measured on all test images, integer weights, in the engine. */
 export interface ZooModel {
   readonly name: string;
   readonly network: string;
   /** What it classifies. */
   readonly data: string;
+  readonly weights: WeightType;
   /** Of the file. */
   readonly bytes: number;
   /** Of the file, in hexadecimal. */

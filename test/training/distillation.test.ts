@@ -119,6 +119,14 @@ describe('training by a teacher', () => {
     expect(spiking.at(-1)!.loss).toBeLessThan(spiking[0]!.loss);
   });
 
+  test('learns from two, each within the same split', async () => {
+    const other = join(out, 'other');
+    await train({ network: tinyNetwork({ kind: 'relu' }), data, out: other, epochs: 4, batchSize: 16, threads: 1, learningRate: 0.02 });
+    const { epochs } = await train(options({ teacher: [teacher, other], distillationWeight: 1 }));
+    expect(epochs.at(-1)!.loss).toBeLessThan(epochs[0]!.loss / 2);
+    expect(epochs.at(-1)!.validationAccuracy).toBeGreaterThanOrEqual(0.85);
+  });
+
   test('goes on only with the same teacher, weight and temperature', async () => {
     await train(options({ epochs: 1 }));
     const other = join(out, 'other');
@@ -126,17 +134,18 @@ describe('training by a teacher', () => {
     for (const more of [{ teacher: other }, { distillationWeight: 0.5 }, { distillationTemperature: 2 }]) {
       await expect(train(options({ resume: true, epochs: 2, ...more }))).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH', message: expect.stringMatching(/trained with distillation/) as string });
     }
-    await expect(train(options({ resume: true, epochs: 2, teacher: [teacher, other] }))).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' });
+    await expect(train(options({ resume: true, epochs: 2, teacher: [teacher, other] }))).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH', message: expect.stringMatching(/trained with distillation/) as string });
     expect((await train(options({ resume: true, epochs: 2, teacher: [teacher] }))).epochs).toHaveLength(1);
   });
 
   test('refuses a teacher that has seen the images held out, or is for other data, and numbers without one', async () => {
     const refuse = (more: Partial<TrainOptions>, code: string, message: RegExp) =>
       expect(train(options(more))).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
-    await refuse({ seed: 1 }, 'CHECKPOINT_MISMATCH', /The teacher was trained with seed 0, not 1: other images were held out/);
+    await refuse({ seed: 1 }, 'CHECKPOINT_MISMATCH', /The teacher .*teacher was trained with seed 0, not 1: other images were held out/);
     await refuse({ data: { ...data, normalization: { mean: [0], std: [1] } } }, 'CHECKPOINT_MISMATCH', /normalization/);
     await refuse({ teacher: [teacher, join(folder, 'nothing')] }, 'FILE_NOT_FOUND', /nothing/);
-    await refuse({ teacher: [teacher, 3] as never }, 'INVALID_ARGUMENT', /teacher/);
+    for (const wrong of [[teacher, 3], [], null]) await refuse({ teacher: wrong as never }, 'INVALID_ARGUMENT', /teacher/);
+    await refuse({ teacher: [teacher, teacher] }, 'INVALID_ARGUMENT', /given twice/);
     await refuse({ distillationWeight: 2 }, 'INVALID_ARGUMENT', /distillationWeight/);
     await refuse({ distillationTemperature: 0 }, 'INVALID_ARGUMENT', /distillationTemperature/);
     const { teacher: _, ...without } = options({ distillationWeight: 0.5 });

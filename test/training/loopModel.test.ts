@@ -30,7 +30,7 @@ const mixedBatches = batches.map((one, k) => {
 });
 
 async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('loop' | 'training' | 'optimizer')[], graph = tinyNetwork()) {
-  const teachers = [options.teacher ?? []].flat().map(() => taught);
+  const teachers = taught.slice(0, [options.teacher ?? []].flat().length);
   const config = resolveConfig({ network: graph, data, out: '', batchSize: batch, device: 'cuda', ...options }, teachers);
   const models = buildTrainingModels(graph, config, data.normalization, teachers);
   const stepper = await TrainingStepper.create(graph, config, data.normalization, models, { threads: 1 }, sessions);
@@ -42,7 +42,7 @@ async function takeSteps(options: Partial<TrainOptions>, sessions: readonly ('lo
 }
 
 const teaching = tinyNetwork({ kind: 'relu' });
-const taught = { graph: teaching, parameters: initialParameters(teaching, new Random(8)), classes: data.classes, normalization: data.normalization, provenance: {} };
+const taught = [8, 9].map((seed) => ({ graph: teaching, parameters: initialParameters(teaching, new Random(seed)), classes: data.classes, normalization: data.normalization, provenance: {} }));
 
 const overTime = { timeSteps: 3, initialFrom: 'a trained network' };
 

@@ -77,7 +77,7 @@ function printReport(report: Conversion['report'], out: string, output: Output):
   const rows = report.layers.map((layer) => [
     layer.name,
     bytes(layer.weightBytes),
-    percent(layer.weightError[report.weights], 3),
+    percent(layer.weightError[report.weights]!, 3),
     percent(layer.membraneError, 4),
   ]);
   output.print(textTable(['layer', 'weights', 'rounding of weights', 'membrane, of theta'], rows));

@@ -11,10 +11,11 @@ const withoutNoise = resnet18.replace('--noise nq --noise-strength 0.5', '--nois
 const overTime = '--batch-size 250 --cutout 16 --clip-norm 5 --decay weights';
 const strong = '--augment crop,flip,autoaugment';
 const restart = '--batch-size 500 --learning-rate 0.1 --warmup-epochs 2 --augment crop,flip,autoaugment --cutout 16 --decay weights --clip-norm 20';
-const withCutMix = restart.replace('--cutout 16', '--cutmix 1 --mix-probability 0.5');
+const mixed = (recipe) => recipe.replace('--cutout 16', '--cutmix 1 --mix-probability 0.5');
+const withCutMix = mixed(restart);
 const fromMixed = withCutMix.replace('--learning-rate 0.1', '--learning-rate 0.06');
 const bothTeachers = ['resnet18-relu-mixed', 'resnet18-mixed-base'];
-const overTimeMixed = `${overTime.replace('--cutout 16', '--cutmix 1 --mix-probability 0.5')} ${strong}`;
+const overTimeMixed = `${mixed(overTime)} ${strong}`;
 const byRates = '--gradient rate --batch-statistics --batch-size 500 --warmup-epochs 1 --cutout 16 --clip-norm 20 --decay weights --augment crop,flip,autoaugment';
 const vgg16 = withoutNoise.replace('--network resnet18', '--network vgg16').replace('--learning-rate 0.2', '--learning-rate 0.1');
 const singleStep = resnet18.replace('--noise nq --noise-strength 0.5 --levels 4', '--noise single-step').replace('--learning-rate 0.2', '--learning-rate 0.05');

@@ -8,6 +8,7 @@ import { packageVersion } from '../src/report/machine.js';
 import { readSpikingModel, writeSpikingModel } from '../src/snn/file.js';
 import { readCheckpoint } from '../src/training/checkpoint.js';
 import { cli, writeTinyCheckpoint, writeTinyMnist } from './support/cliFixture.js';
+import { largestWeight } from './support/spikingModels.js';
 
 let folder: string;
 let spec: string;
@@ -141,8 +142,7 @@ describe('convert', () => {
     expect((await readFile(out)).length).toBeGreaterThan((await readFile(model)).length);
     const narrow = await cli(['convert', join(folder, 'trained'), '--out', out, '--weights', 'int7', '--json']);
     expect(document(narrow.stdout)).toMatchObject({ weights: 'int7' });
-    const weights = (await readSpikingModel(out)).layers.flatMap(({ synapses }) => synapses.flatMap((synapse) => (synapse.kind === 'conv2d' ? Array.from(synapse.weight, Math.abs) : [])));
-    expect(Math.max(...weights)).toBe(63);
+    expect(largestWeight(await readSpikingModel(out))).toBe(63);
   });
 });
 

@@ -8,9 +8,10 @@ import type { TrainedNetwork } from '../src/graph/network.js';
 import { inputsOf } from '../src/graph/graph.js';
 import { poolsBehindActivations } from '../src/graph/poolOrder.js';
 import { decodeSpikingModel, encodeSpikingModel } from '../src/snn/file.js';
-import { readoutOf, type Synapse } from '../src/snn/model.js';
+import { readoutOf } from '../src/snn/model.js';
 import { simulate } from '../src/snn/reference.js';
 import { evaluateDense, evaluateSpiking } from './support/graphEvaluation.js';
+import { largestWeight } from './support/spikingModels.js';
 import { constructedNetwork, constructions, randomNetwork } from './support/trainedNetworks.js';
 
 const names = Object.keys(constructions);
@@ -65,8 +66,7 @@ describe('integers follow the float64 simulation', () => {
     // Where neurons are the output, one spike is a whole eighth of the largest logit.
     const neuronsOut = model.layers.at(-1)!.synapses[0]!.kind === 'identity';
     expect(report.observed!.logitDeviation).toBeLessThan(neuronsOut && weights !== 'int16' ? 0.125 : { int7: 0.08, int8: 0.04, int16: 0.003 }[weights]);
-    const weightsOf = (synapse: Synapse): number[] => (synapse.kind === 'conv2d' ? Array.from(synapse.weight, Math.abs) : []);
-    const largest = Math.max(...model.layers.flatMap(({ synapses }) => synapses.flatMap(weightsOf)));
+    const largest = largestWeight(model);
     expect(largest).toBeLessThanOrEqual({ int7: 63, int8: 127, int16: 32767 }[weights]);
     expect(largest).toBeGreaterThan({ int7: 31, int8: 63, int16: 127 }[weights]);
     for (const layer of report.layers) {

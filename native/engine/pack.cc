@@ -56,8 +56,7 @@ void fillZeroRows(uint8_t* rows, size_t bytes, RowFormat format) {
   for (size_t i = 0; i < bytes; ++i) rows[i] = static_cast<uint8_t>(i % 2 == 0 ? lowOffset(format) : 0);
 }
 
-void packRows(const WeightView& weights, int32_t inChannels, const Layer& layer, RowFormat format, Synapse& synapse) {
-  synapse.format = format;
+void packRows(const WeightView& weights, int32_t inChannels, const Layer& layer, Synapse& synapse) {
   const size_t rowsPerTap = roundedChannels(inChannels);
   synapse.rowBytes = layer.width * (synapse.format == RowFormat::i16 ? 2 : 1);
   synapse.tapBytes = rowsPerTap * synapse.rowBytes;
@@ -144,7 +143,8 @@ void packWeights(const SynapseDescription& description, const Layer& layer, Syna
   }
   const WeightView weights(description, inChannels);
   if (synapse.method == Method::gather) {
-    packRows(weights, inChannels, layer, formatOf(description.weight), synapse);
+    synapse.format = formatOf(description.weight);
+    packRows(weights, inChannels, layer, synapse);
   } else if (synapse.method == Method::dense || synapse.method == Method::counted) {
     packMatrix(weights, inChannels, layer, synapse);
   } else if (synapse.method == Method::depthwise) {

@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "../kernels/gather.h"
 #include "bounds.h"
 #include "buffer.h"
 #include "description.h"
 #include "fanout.h"
 #include "geometry.h"
-#include "../kernels/gather.h"
 
 namespace noisefloor {
 

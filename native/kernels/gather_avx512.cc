@@ -72,7 +72,7 @@ struct Int16Rows : VectorRows {
 /// 64 channels or more, all at once.
 template <typename Rows>
 inline void gatherWide(const uint8_t* rows, const Fields& fields, const StepPair* pairs, uint32_t pairCount, uint32_t width,
-                        bool add, int32_t* out) {
+                       bool add, int32_t* out) {
   if (width == 256) return gather<Rows, 256, 256>(rows, fields, pairs, pairCount, add, out);
   if (width == 128) return gather<Rows, 128, 128>(rows, fields, pairs, pairCount, add, out);
   gather<Rows, 64, 64>(rows, fields, pairs, pairCount, add, out);

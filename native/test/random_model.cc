@@ -107,6 +107,13 @@ std::vector<float> ModelBuilder::images(size_t count) {
   return pixels;
 }
 
+SynapseDescription threeByThree() {
+  SynapseDescription s;
+  s.kernel = {3, 3};
+  s.padding = {1, 1, 1, 1};
+  return s;
+}
+
 ModelBuilder randomModel(uint32_t seed) {
   std::mt19937 random(seed);
   const auto pick = [&](std::initializer_list<int32_t> values) {
@@ -118,9 +125,7 @@ ModelBuilder randomModel(uint32_t seed) {
   const int32_t c1 = pick({1, 3, 5, 17, 33, 65});
   const int32_t c2 = pick({1, 3, 5, 17, 33, 65, 130, 250});
 
-  SynapseDescription k3;
-  k3.kernel = {3, 3};
-  k3.padding = {1, 1, 1, 1};
+  const SynapseDescription k3 = threeByThree();
   const int32_t stem = b.spiking({b.conv(inputSource, c1, k3)}, c1);
 
   SynapseDescription odd;

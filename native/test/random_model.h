@@ -39,6 +39,9 @@ class ModelBuilder {
   std::mt19937 random_;
 };
 
+/// The form of a convolution of 3 x 3 that keeps the size of its map.
+SynapseDescription threeByThree();
+
 /// A model with every kind of synapse, drawn from `seed`: strides, pools, paddings, groups, residual connections.
 ModelBuilder randomModel(uint32_t seed);
 

@@ -92,9 +92,7 @@ TEST_ISA(streamsAndEarlyExitAllocateTheirResultsAndNothingElse) {
 TEST(noSecondCopyOfAllWeightsIsMadeToBuildThePlan) {
   ModelBuilder b(1, {3, 6, 6});
   b.wide = false;
-  SynapseDescription k3;
-  k3.kernel = {3, 3};
-  k3.padding = {1, 1, 1, 1};
+  const SynapseDescription k3 = threeByThree();
   int32_t last = b.spiking({b.conv(inputSource, 256, k3)}, 256);
   for (int i = 0; i < 6; ++i) last = b.spiking({b.conv(last, 256, k3)}, 256);
   b.readout(last, 10);

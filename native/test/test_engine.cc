@@ -99,9 +99,7 @@ TEST_ISA(rowsThatSpansDoNotDivideMatchTheSimulator) {
   for (const Case& of : {Case{7, 200, {12}, false}, Case{7, 200, {12}, true}, Case{37, 24, {3, 70}, false}}) {
     ModelBuilder b(9, {2, 3, of.width});
     b.narrow = of.narrow;
-    SynapseDescription k3;
-    k3.kernel = {3, 3};
-    k3.padding = {1, 1, 1, 1};
+    const SynapseDescription k3 = threeByThree();
     const int32_t first = b.spiking({b.conv(inputSource, of.channels, k3)}, of.channels);
     const int32_t second = b.spiking({b.conv(first, of.channels, k3), b.identity(first)}, of.channels);
     b.readout(second, 5);
@@ -121,9 +119,7 @@ TEST_ISA(weightsAtTheBorderOfSevenBitsAreSummedRight) {
   for (const int8_t extreme : {int8_t{63}, int8_t{64}, int8_t{-64}, int8_t{-65}}) {
     ModelBuilder b(41, {2, 5, 5});
     b.narrow = true;
-    SynapseDescription k3;
-    k3.kernel = {3, 3};
-    k3.padding = {1, 1, 1, 1};
+    const SynapseDescription k3 = threeByThree();
     const int32_t first = b.spiking({b.conv(inputSource, 70, k3)}, 70);
     const int32_t second = b.spiking({b.conv(first, 96, k3)}, 96);
     b.model.layers[0].bias.assign(70, b.model.layers[0].threshold[0]);
@@ -140,9 +136,7 @@ TEST_ISA(spikesOfLargeWindowsAreCounted) {
   for (const bool wide : {false, true}) {
     ModelBuilder b(31, {2, 8, 9});
     b.wide = wide;
-    SynapseDescription k3;
-    k3.kernel = {3, 3};
-    k3.padding = {1, 1, 1, 1};
+    const SynapseDescription k3 = threeByThree();
     // An odd number of channels, more than are counted or multiplied at a time.
     const int32_t first = b.spiking({b.conv(inputSource, 131, k3)}, 131);
     // The simulator's 64 bits never overflow, an engine's 32 would if membranes fell for long.
@@ -188,9 +182,7 @@ TEST_ISA(longListsAreWidenedInTime) {
   // Every input spikes at every step and all weights are extreme: 16-bit sums would overflow after 256 rows.
   for (int value : {-128, 127}) {
     ModelBuilder b(3, {1, 6, 6});
-    SynapseDescription k3;
-    k3.kernel = {3, 3};
-    k3.padding = {1, 1, 1, 1};
+    const SynapseDescription k3 = threeByThree();
     const int32_t wide = b.spiking({b.conv(inputSource, 200, k3)}, 200);
     for (int32_t& threshold : b.model.layers[0].threshold) threshold = 1;
     for (int32_t& bias : b.model.layers[0].bias) bias = 1 << 20;

@@ -128,3 +128,9 @@ export function randomImages(random: Random, model: SpikingModel, count: number)
   const pixels = model.input.shape.reduce((product, n) => product * n, 1);
   return Float32Array.from({ length: count * pixels }, () => (random.uniform() < 0.2 ? 0 : 2 * random.normal()));
 }
+
+/** Magnitude of the largest weight of any convolution. */
+export function largestWeight({ layers }: SpikingModel): number {
+  const weights = layers.flatMap(({ synapses }) => synapses.flatMap((synapse) => (synapse.kind === 'conv2d' ? Array.from(synapse.weight, Math.abs) : [])));
+  return Math.max(...weights);
+}
